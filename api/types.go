@@ -1,0 +1,354 @@
+package api
+
+import "time"
+
+// WorkerState says how the agent beside a PostgreSQL is doing, in the words that the operations guide uses.
+type WorkerState string
+
+// The worker states. A reader that finds the status file too old says WorkerStopped by itself.
+const (
+	WorkerRunning    WorkerState = "RUNNING"    // the agent works and its PostgreSQL is current
+	WorkerStopped    WorkerState = "STOPPED"    // no live agent
+	WorkerError      WorkerState = "ERROR"      // the agent lives but can't do its work: see WorkerMessage
+	WorkerRecovering WorkerState = "RECOVERING" // the agent or its PostgreSQL is catching up
+)
+
+// Status is what one node knows of itself and of its cluster at one moment. Every surface (HTTP, CLI, SQL functions,
+// console, metrics) renders this struct and nothing else, so that they cannot disagree.
+type Status struct {
+	AsOf          time.Time   `json:"as_of"`
+	Version       string      `json:"version"`
+	ClusterName   string      `json:"cluster_name"`
+	ClusterID     string      `json:"cluster_id"` // empty until the cluster's first entry is applied here
+	NodeID        int         `json:"node_id"`    // 0 until the node is registered
+	Name          string      `json:"name"`
+	ServerID      string      `json:"server_id"` // Raft server id, a UUID
+	Role          string      `json:"role"`      // primary, standby, witness, unknown: what this node's PostgreSQL is
+	WorkerState   WorkerState `json:"worker_state"`
+	WorkerMessage string      `json:"worker_message,omitempty"` // why the worker is not RUNNING
+	StartedAt     time.Time   `json:"started_at"`
+
+	State      string `json:"state"` // leader, follower, candidate, shutdown
+	Voter      bool   `json:"voter"`
+	IsLeader   bool   `json:"is_leader"` // leader with a quorum's confirmation that is younger than the lease
+	LeaderID   int    `json:"leader_id"` // node_id, 0 = none known
+	LeaderName string `json:"leader_name,omitempty"`
+	LeaderHTTP string `json:"leader_http,omitempty"` // base URL of the leader's HTTP API
+	Term       uint64 `json:"term"`
+	HasQuorum  bool   `json:"has_quorum"` // leader: the lease holds; follower: heard from a leader within the lease
+	// LeaseUntil bounds the leadership claim: past it IsLeader is no longer proven. Zero when not the leader.
+	LeaseUntil    time.Time `json:"lease_until,omitzero"`
+	LastContactMS int64     `json:"last_contact_ms"` // since the leader was last heard; 0 on the leader, -1 = never
+
+	PrimaryID  int    `json:"primary_id"`   // node_id of the primary, 0 = none (independent PostgreSQL servers)
+	Epoch      uint64 `json:"epoch"`        // of the primary
+	InDoubtLSN string `json:"in_doubt_lsn"` // "" = none
+
+	Log      LogStats       `json:"log"`
+	Counters Counters       `json:"counters"`
+	Nodes    []NodeStatus   `json:"nodes"` // by node_id
+	Peers    []PeerStatus   `json:"peers"` // log replication, a row per other Raft server
+	Postgres PostgresStatus `json:"postgres"`
+}
+
+// LogStats describes the replicated log on this node. Sizes are entries unless named otherwise.
+type LogStats struct {
+	Size          uint64 `json:"log_size"`
+	FirstIndex    uint64 `json:"first_index"`
+	LastIndex     uint64 `json:"last_index"`
+	CommitIndex   uint64 `json:"commit_index"`
+	AppliedIndex  uint64 `json:"last_applied"` // by the state machine in memory
+	Replicated    uint64 `json:"replicated"`   // highest index known to be on a majority
+	Committed     uint64 `json:"committed"`    // commands committed since the agent started
+	Applied       uint64 `json:"applied"`      // commands applied since the agent started
+	Errors        uint64 `json:"errors"`       // commands that ended in an error since the agent started
+	SnapshotIndex uint64 `json:"snapshot_index"`
+	DiskBytes     int64  `json:"disk_bytes"`
+}
+
+// Counters count since the agent started.
+type Counters struct {
+	MessagesProcessed  uint64 `json:"messages_processed"` // Raft RPCs handled
+	HeartbeatsSent     uint64 `json:"heartbeats_sent"`
+	ElectionsTriggered uint64 `json:"elections_triggered"`
+	LeaderChanges      uint64 `json:"leader_changes"`
+}
+
+// Node status words.
+const (
+	NodeAlive  = "alive"
+	NodeFailed = "failed"
+	NodeLeft   = "left"
+)
+
+// NodeStatus is one registered node as this node sees it.
+type NodeStatus struct {
+	NodeID          int       `json:"node_id"`
+	Name            string    `json:"name"`
+	ServerID        string    `json:"server_id"`
+	Address         string    `json:"address"` // host of the Raft address
+	Port            int       `json:"port"`    // port of the Raft address
+	IsLeader        bool      `json:"is_leader"`
+	Role            string    `json:"role"`   // as in Status
+	Status          string    `json:"status"` // alive, failed, left: gossip and a direct probe
+	Voter           bool      `json:"voter"`
+	Witness         bool      `json:"witness,omitempty"`
+	NonVoting       bool      `json:"non_voting,omitempty"`
+	PostgresAddress string    `json:"postgres_address"`
+	GossipAddress   string    `json:"gossip_address"`
+	HTTPAddress     string    `json:"http_address"`
+	LagBytes        int64     `json:"lag_bytes"` // of physical replication; 0 where servers are independent
+	LagMS           int64     `json:"lag_ms"`    // age of the oldest committed entry not yet in its PostgreSQL; -1 = unknown
+	AppliedIndex    uint64    `json:"applied_index"`
+	Version         string    `json:"version"`
+	LastSeen        time.Time `json:"last_seen,omitzero"`
+}
+
+// PeerStatus is how far one other Raft server's log reaches.
+type PeerStatus struct {
+	NodeID     int    `json:"node_id"`
+	Name       string `json:"name"`
+	ServerID   string `json:"server_id"`
+	MatchIndex uint64 `json:"match_index"`
+	LagEntries uint64 `json:"lag_entries"`
+	LagMS      int64  `json:"lag_ms"` // since the peer last answered; -1 = never
+	IsActive   bool   `json:"is_active"`
+}
+
+// PostgresStatus is the PostgreSQL beside the agent, and how far the applier has brought it.
+type PostgresStatus struct {
+	Enabled          bool      `json:"enabled"` // false on a witness or without postgres configuration
+	Up               bool      `json:"up"`
+	Mode             string    `json:"mode"` // external, managed
+	Address          string    `json:"address"`
+	Database         string    `json:"database"`
+	ServerVersion    string    `json:"server_version,omitempty"`
+	InRecovery       bool      `json:"in_recovery"`
+	AppliedIndex     uint64    `json:"applied_index"` // pgraft.meta's: what its rows are current to
+	LagEntries       uint64    `json:"lag_entries"`
+	LagMS            int64     `json:"lag_ms"`
+	ExtensionVersion string    `json:"extension_version,omitempty"`
+	Error            string    `json:"error,omitempty"` // what stands between the applier and its work
+	ErrorSince       time.Time `json:"error_since,omitzero"`
+}
+
+// KVPair is one key of the replicated key/value store.
+type KVPair struct {
+	Key         string `json:"key"`
+	Value       []byte `json:"value"` // base64 in JSON
+	Flags       uint64 `json:"flags"`
+	Version     uint64 `json:"version"`           // 1 when created, one more with each change
+	CreateIndex uint64 `json:"create_index"`      // log index of the entry that created the key
+	ModifyIndex uint64 `json:"modify_index"`      // log index of the last change
+	LockIndex   uint64 `json:"lock_index"`        // how often the key's lock was acquired
+	Session     string `json:"session,omitempty"` // that holds the lock
+}
+
+// Session is a client's claim to liveness, which locks hang on.
+type Session struct {
+	ID          string `json:"id"`
+	Name        string `json:"name,omitempty"`
+	Node        string `json:"node,omitempty"`
+	TTL         string `json:"ttl,omitempty"`        // "15s"; empty or "0s" = until destroyed
+	LockDelay   string `json:"lock_delay,omitempty"` // default 15s
+	Behavior    string `json:"behavior,omitempty"`   // release (default) or delete: what becomes of locked keys
+	CreateIndex uint64 `json:"create_index"`
+	ModifyIndex uint64 `json:"modify_index"`
+}
+
+// TxnCompare is one condition of a transaction, in the manner of etcd's Txn.
+type TxnCompare struct {
+	Key    string `json:"key"`
+	Target string `json:"target"` // version, create_index, modify_index, value, session, exists
+	Op     string `json:"op"`     // ==, !=, <, > (value, session: only == and !=; exists takes none)
+	Number uint64 `json:"number,omitempty"`
+	Value  []byte `json:"value,omitempty"`  // for target value
+	Text   string `json:"text,omitempty"`   // for target session
+	Exists bool   `json:"exists,omitempty"` // for target exists: what must be the case
+}
+
+// TxnOp is one operation of a transaction.
+type TxnOp struct {
+	Op    string `json:"op"` // set, get, get_prefix, delete, delete_prefix
+	Key   string `json:"key"`
+	Value []byte `json:"value,omitempty"`
+	Flags uint64 `json:"flags,omitempty"`
+}
+
+// TxnRequest runs Success when all Compares hold, else Failure; all of it in one log entry or none of it.
+type TxnRequest struct {
+	Compares []TxnCompare `json:"compares"`
+	Success  []TxnOp      `json:"success"`
+	Failure  []TxnOp      `json:"failure"`
+}
+
+// TxnResponse tells which branch ran and what its operations gave, in order.
+type TxnResponse struct {
+	Succeeded bool        `json:"succeeded"`
+	Index     uint64      `json:"index"`
+	Results   []TxnResult `json:"results"`
+}
+
+// TxnResult is one operation's outcome: the pairs read, or the pair written.
+type TxnResult struct {
+	Pairs   []KVPair `json:"pairs,omitempty"`
+	Deleted uint64   `json:"deleted,omitempty"`
+}
+
+// WriteResult answers a write.
+type WriteResult struct {
+	Index     uint64 `json:"index"`             // log index of the entry that carried it
+	Version   uint64 `json:"version,omitempty"` // of the key, after the write
+	Deleted   uint64 `json:"deleted,omitempty"` // how many keys a delete removed
+	RequestID string `json:"request_id,omitempty"`
+}
+
+// Setting is one cluster-wide setting.
+type Setting struct {
+	Name        string `json:"name"`
+	Value       string `json:"value"`
+	CreateIndex uint64 `json:"create_index"`
+	ModifyIndex uint64 `json:"modify_index"`
+}
+
+// Event is one line of the cluster's history.
+type Event struct {
+	Index   uint64            `json:"index"` // its place in history; unique and growing
+	Time    time.Time         `json:"time"`  // by the clock of the leader that proposed it
+	Type    string            `json:"type"`  // election, join, leave, failed, removed, promoted, setting, …
+	Node    string            `json:"node,omitempty"`
+	Message string            `json:"message"`
+	Data    map[string]string `json:"data,omitempty"`
+}
+
+// Member is one node as gossip on the asked node sees it.
+type Member struct {
+	Name          string            `json:"name"`
+	ServerID      string            `json:"server_id"`
+	GossipAddress string            `json:"gossip_address"`
+	RaftAddress   string            `json:"raft_address"`
+	HTTPAddress   string            `json:"http_address"`
+	Status        string            `json:"status"` // alive, failed, left
+	Version       string            `json:"version"`
+	Protocol      int               `json:"protocol"`
+	Meta          map[string]string `json:"meta,omitempty"`
+}
+
+// RaftServer is one server of the Raft configuration.
+type RaftServer struct {
+	NodeID   int    `json:"node_id"`
+	Name     string `json:"name"`
+	ServerID string `json:"server_id"`
+	Address  string `json:"address"`
+	Leader   bool   `json:"leader"`
+	Voter    bool   `json:"voter"`
+}
+
+// RaftConfiguration is the Raft configuration and the index of the entry that made it.
+type RaftConfiguration struct {
+	Index   uint64       `json:"index"`
+	Servers []RaftServer `json:"servers"`
+}
+
+// AutopilotConfig steers what the leader does with servers on its own. Durations are Go's ("10s").
+type AutopilotConfig struct {
+	CleanupDeadServers      bool   `json:"cleanup_dead_servers"`
+	MinQuorum               uint   `json:"min_quorum"`
+	DeadServerThreshold     string `json:"dead_server_threshold"`
+	ServerStabilizationTime string `json:"server_stabilization_time"`
+	MaxTrailingLogs         uint64 `json:"max_trailing_logs"`
+	LastContactThreshold    string `json:"last_contact_threshold"`
+}
+
+// AutopilotState is the leader's judgement of the servers.
+type AutopilotState struct {
+	Healthy          bool              `json:"healthy"`
+	FailureTolerance int               `json:"failure_tolerance"`
+	Leader           string            `json:"leader"`
+	Voters           []string          `json:"voters"`
+	Servers          []AutopilotServer `json:"servers"`
+}
+
+// AutopilotServer is one server's health as autopilot sees it.
+type AutopilotServer struct {
+	ServerID    string    `json:"server_id"`
+	Name        string    `json:"name"`
+	Address     string    `json:"address"`
+	NodeStatus  string    `json:"node_status"`
+	Status      string    `json:"status"` // leader, voter, non-voter
+	Healthy     bool      `json:"healthy"`
+	StableSince time.Time `json:"stable_since,omitzero"`
+	LastContact string    `json:"last_contact"`
+	LastTerm    uint64    `json:"last_term"`
+	LastIndex   uint64    `json:"last_index"`
+}
+
+// KeyringResponse is what each node said to one keyring operation.
+type KeyringResponse struct {
+	Keys        map[string]int    `json:"keys"`         // key → how many nodes have it
+	PrimaryKeys map[string]int    `json:"primary_keys"` // key → how many nodes encrypt with it
+	NumNodes    int               `json:"num_nodes"`
+	Errors      map[string]string `json:"errors,omitempty"` // node → what went wrong
+}
+
+// Health is one named check's outcome.
+type Health struct {
+	Check  string `json:"check"`
+	OK     bool   `json:"ok"`
+	Reason string `json:"reason,omitempty"` // always given when not OK
+}
+
+// InfoValue is one effective configuration value and where it came from: default, a file and line, a flag,
+// postgresql.conf, or a cluster-wide setting.
+type InfoValue struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"`
+	Source string `json:"source"`
+}
+
+// Leader tells a client who can do what the asked node can't.
+type Leader struct {
+	NodeID      int    `json:"node_id"`
+	Name        string `json:"name"`
+	HTTPAddress string `json:"http_address"`
+	RaftAddress string `json:"raft_address"`
+}
+
+// Error codes, the stable words that programs branch on.
+const (
+	CodeBadRequest   = "bad_request"   // 400
+	CodeForbidden    = "forbidden"     // 403
+	CodeNotFound     = "not_found"     // 404
+	CodeConflict     = "conflict"      // 409: a lock is held, a name or node_id is taken
+	CodePrecondition = "precondition"  // 412: compare-and-set did not match
+	CodeTooLarge     = "too_large"     // 413
+	CodeTooMany      = "too_many"      // 429
+	CodeInternal     = "internal"      // 500
+	CodeNoLeader     = "no_leader"     // 503, with Retry-After: the write was not done
+	CodeNotLeader    = "not_leader"    // 503: only the leader does this; Leader says who
+	CodeUnavailable  = "unavailable"   // 503
+	CodeInDoubt      = "in_doubt"      // 504: the write may or may not be done; retry with RequestID
+	CodeTimeout      = "timeout"       // 504: a read that did not finish; nothing was changed
+	CodeRetryExpired = "retry_expired" // 504: the retry came too late to tell whether the first try was applied
+)
+
+// Error is the body of every answer that is not a success, and the Go error that Client returns for it.
+type Error struct {
+	StatusCode int     `json:"-"`
+	Message    string  `json:"error"`
+	Code       string  `json:"code"`
+	Hint       string  `json:"hint,omitempty"` // what to do next
+	RequestID  string  `json:"request_id,omitempty"`
+	Leader     *Leader `json:"leader,omitempty"`
+}
+
+// Error returns the message, with the hint behind it.
+func (e *Error) Error() string {
+	if e.Hint == "" {
+		return e.Message
+	}
+	return e.Message + " (" + e.Hint + ")"
+}
+
+// InDoubt reports whether the write that failed may have been applied all the same.
+func (e *Error) InDoubt() bool { return e.Code == CodeInDoubt || e.Code == CodeRetryExpired }
