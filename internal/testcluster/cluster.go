@@ -1,0 +1,238 @@
+package testcluster
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Options say what cluster to start. The zero value is three nodes and a binary with the race detector.
+type Options struct {
+	Nodes  int
+	NoRace bool // build without the race detector: for benchmarks
+	// Args are further arguments of `pgraft demo`.
+	Args []string
+}
+
+// Node is one node as cluster.json describes it.
+type Node struct {
+	Name        string `json:"name"`
+	Config      string `json:"config"`
+	DataDir     string `json:"data_dir"`
+	RunDir      string `json:"run_dir"`
+	HTTP        string `json:"http"`
+	Raft        string `json:"raft"`
+	Gossip      string `json:"gossip"`
+	ConsolePort int    `json:"console_port"`
+	StatusFile  string `json:"status_file"`
+	AgentPID    int    `json:"agent_pid"`
+	Log         string `json:"log"`
+	Postgres    struct {
+		Host     string `json:"host"`
+		Port     int    `json:"port"`
+		Database string `json:"database"`
+		User     string `json:"user"`
+		DataDir  string `json:"data_dir"`
+	} `json:"postgres"`
+}
+
+// DSN reaches the node's PostgreSQL.
+func (n *Node) DSN() string {
+	p := n.Postgres
+	return fmt.Sprintf("host=%s port=%d dbname=%s user=%s sslmode=disable connect_timeout=5", p.Host, p.Port, p.Database, p.User)
+}
+
+// Cluster is a running demo.
+type Cluster struct {
+	Dir    string
+	Binary string
+	Nodes  []*Node
+
+	tb   testing.TB
+	demo *exec.Cmd
+	done chan struct{} // closed when the demo's process ended
+	out  *lockedBuffer
+
+	mu     sync.Mutex
+	agents map[string]*exec.Cmd // agents this package started again, by node name
+}
+
+// Start runs a cluster and waits until it is ready. It stops with the test.
+func Start(tb testing.TB, opts Options) *Cluster {
+	tb.Helper()
+	if opts.Nodes == 0 {
+		opts.Nodes = 3
+	}
+	c := &Cluster{
+		Binary: Build(tb, !opts.NoRace), tb: tb, out: &lockedBuffer{}, done: make(chan struct{}),
+		agents: make(map[string]*exec.Cmd),
+	}
+	// Unix socket paths are short, and PostgreSQL's user has to reach the directory: t.TempDir fits neither.
+	dir, err := os.MkdirTemp("", "pgraft-test-")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	c.Dir = filepath.Join(dir, "c")
+	args := append([]string{
+		"demo", "-nodes=" + strconv.Itoa(opts.Nodes), "-dir=" + c.Dir, "-base-port=" + strconv.Itoa(FreePorts(tb, 10*opts.Nodes)),
+	}, opts.Args...)
+	c.demo = exec.Command(c.Binary, args...)
+	c.demo.Stdout, c.demo.Stderr = c.out, c.out
+	if err := c.demo.Start(); err != nil {
+		tb.Fatalf("start demo: %v", err)
+	}
+	go func() { _ = c.demo.Wait(); close(c.done) }()
+	tb.Cleanup(c.stop)
+	c.waitReady()
+	return c
+}
+
+func (c *Cluster) waitReady() {
+	c.tb.Helper()
+	path := filepath.Join(c.Dir, "cluster.json")
+	deadline := time.Now().Add(2 * time.Minute)
+	for {
+		if raw, err := os.ReadFile(path); err == nil {
+			doc := struct{ Nodes []*Node }{}
+			if err := json.Unmarshal(raw, &doc); err != nil {
+				c.tb.Fatalf("parse cluster.json: %v", err)
+			}
+			c.Nodes = doc.Nodes
+			return
+		}
+		select {
+		case <-c.done:
+			c.tb.Fatalf("demo ended before it was ready:\n%s", c.out)
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			c.dumpLogs()
+			c.tb.Fatalf("demo was not ready after 2 minutes:\n%s", c.out)
+		}
+	}
+}
+
+func (c *Cluster) stop() {
+	for _, n := range c.Nodes {
+		c.Continue(n)
+	}
+	if c.tb.Failed() {
+		c.dumpLogs()
+	}
+	_ = c.demo.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-c.done:
+	case <-time.After(60 * time.Second):
+		_ = c.demo.Process.Kill()
+		c.tb.Errorf("demo did not stop in 60 s:\n%s", c.out)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, cmd := range c.agents {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	if _, err := os.Stat(c.Dir); err == nil {
+		c.tb.Errorf("demo left %s behind", c.Dir)
+	}
+	if left := processesNaming(c.Dir); len(left) > 0 {
+		c.tb.Errorf("demo left processes behind: %v", left)
+	}
+}
+
+// Output is what the demo has printed so far.
+func (c *Cluster) Output() string { return c.out.String() }
+
+// Stop ends the demo as Ctrl-C does and waits for it. It may be called before the test ends.
+func (c *Cluster) Stop() {
+	c.tb.Helper()
+	_ = c.demo.Process.Signal(os.Interrupt)
+	select {
+	case <-c.done:
+	case <-time.After(60 * time.Second):
+		c.tb.Fatalf("demo did not stop in 60 s:\n%s", c.out)
+	}
+}
+
+func (c *Cluster) dumpLogs() {
+	c.tb.Logf("demo's output:\n%s", c.out)
+	logs, _ := filepath.Glob(filepath.Join(c.Dir, "*", "agent.log"))
+	for _, n := range c.Nodes {
+		logs = append(logs, n.Log)
+	}
+	seen := make(map[string]bool)
+	for _, log := range logs {
+		if raw, err := os.ReadFile(log); err == nil && !seen[log] {
+			seen[log] = true
+			c.tb.Logf("%s:\n%s", log, tail(raw, 6000))
+		}
+	}
+}
+
+func tail(raw []byte, n int) []byte {
+	if len(raw) > n {
+		return raw[len(raw)-n:]
+	}
+	return raw
+}
+
+// FreePorts returns the first of n ports in a row that were free a moment ago.
+func FreePorts(tb testing.TB, n int) int {
+	tb.Helper()
+	for range 200 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		base := l.Addr().(*net.TCPAddr).Port
+		_ = l.Close()
+		// Below the kernel's range of ports that it hands out to outgoing connections, so that none of those takes one.
+		base = 10000 + base%20000
+		if portsFree(base, n) {
+			return base
+		}
+	}
+	tb.Fatalf("no %d free ports in a row", n)
+	return 0
+}
+
+func portsFree(base, n int) bool {
+	for port := base; port < base+n; port++ {
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			return false
+		}
+		_ = l.Close()
+	}
+	return true
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
