@@ -1,0 +1,10 @@
+// Package postgres knows the PostgreSQL server as a process and as a health: where its programs are, how one is
+// initialised, started, stopped and killed (Instance), whether an external one is fit for pgraft (Check, Monitor), and
+// which pgraft settings its configuration file holds (ReadSettings).
+//
+// Goroutines: Instance.Start leaves one behind that reaps the postmaster for as long as this process is its parent;
+// Monitor owns one between Open and Close.
+//
+// Invariant: a postmaster that Start started outlives the process that started it, and a data directory's lock file is
+// removed only when no process works in that directory.
+package postgres

@@ -1,0 +1,263 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Config describes a PostgreSQL server that pgraft runs itself: one of the demo's or a test's.
+type Config struct {
+	BinDir  string // see FindBinDir
+	DataDir string // required
+	// Host is the address to listen on with TCP, "" for none, and SocketDir the directory of the Unix socket, "" for
+	// none. At least one is needed. Without a Password, Host must be a loopback address: anyone who reaches it is let in.
+	Host      string
+	SocketDir string
+	Port      int // required
+	// Superuser is the bootstrap role, default postgres. With Password it logs in by SCRAM, else by trust.
+	Superuser string
+	Password  string
+	Params    map[string]string // for postgresql.conf; they win over what pgraft would set itself
+	RunAs     string            // operating system user when this process is root, which the server refuses; default postgres
+	LogFile   string            // default: DataDir with ".log" appended
+	// NoSync gives up durability for speed, initdb's and the server's (fsync = off): for tests.
+	NoSync bool
+}
+
+// Instance is one such server. Its methods may be called from any goroutine; Init, Start, Stop and Kill exclude each
+// other. An Instance keeps nothing that a second one for the same data directory could not find out.
+type Instance struct {
+	cfg  Config
+	cred *syscall.Credential // nil: run as ourselves
+
+	mu sync.Mutex // held through each of Init, Start, Stop and Kill
+}
+
+// New checks cfg, looks for the server's programs and returns an Instance. It starts nothing.
+func New(cfg Config) (*Instance, error) {
+	binDir, err := FindBinDir(cfg.BinDir)
+	if err != nil {
+		return nil, err
+	}
+	cfg.BinDir = binDir
+	setDefaults(&cfg)
+	if err := validate(cfg); err != nil {
+		return nil, err
+	}
+	if cfg.DataDir, err = filepath.Abs(cfg.DataDir); err != nil {
+		return nil, fmt.Errorf("find data directory: %w", err)
+	}
+	cred, err := credential(cfg.RunAs)
+	if err != nil {
+		return nil, err
+	}
+	return &Instance{cfg: cfg, cred: cred}, nil
+}
+
+func setDefaults(cfg *Config) {
+	if cfg.Superuser == "" {
+		cfg.Superuser = "postgres"
+	}
+	if cfg.RunAs == "" {
+		cfg.RunAs = "postgres"
+	}
+	if cfg.LogFile == "" && cfg.DataDir != "" {
+		cfg.LogFile = strings.TrimRight(cfg.DataDir, "/") + ".log"
+	}
+}
+
+func validate(cfg Config) error {
+	var errs []error
+	if cfg.DataDir == "" {
+		errs = append(errs, errors.New("no data directory given"))
+	}
+	if cfg.Port < 1 || cfg.Port > 65535 {
+		errs = append(errs, fmt.Errorf("port %d is not between 1 and 65535", cfg.Port))
+	}
+	if cfg.Host == "" && cfg.SocketDir == "" {
+		errs = append(errs, errors.New("neither a host nor a socket directory to listen on given"))
+	}
+	if cfg.Host != "" && cfg.Password == "" && !isLoopback(cfg.Host) {
+		errs = append(errs, fmt.Errorf("host %q is no loopback address and there is no password: anyone could log in", cfg.Host))
+	}
+	return errors.Join(errs...)
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// credential returns whom to run the server as, nil when this process is not root.
+func credential(name string) (*syscall.Credential, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, fmt.Errorf("look up the user to run PostgreSQL as (root may not): %w", err)
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("read user id of %s: %w", name, err)
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		return nil, fmt.Errorf("read group id of %s: %w", name, err)
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+}
+
+// Init creates the data directory (UTF8, collation C) unless it holds a server's data already.
+func (i *Instance) Init(ctx context.Context) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if _, err := os.Stat(filepath.Join(i.cfg.DataDir, "PG_VERSION")); err == nil {
+		return nil
+	}
+	if err := i.makeDir(i.cfg.DataDir); err != nil {
+		return err
+	}
+	if err := i.initdb(ctx); err != nil {
+		return err
+	}
+	return i.includeOwnFile()
+}
+
+func (i *Instance) initdb(ctx context.Context) error {
+	args := []string{"-D", i.cfg.DataDir, "-U", i.cfg.Superuser, "-E", "UTF8", "--locale=C", "-A", "trust"}
+	if i.cfg.NoSync {
+		args = append(args, "--no-sync")
+	}
+	if i.cfg.Password != "" {
+		pwFile, err := i.passwordFile()
+		if err != nil {
+			return err
+		}
+		defer os.Remove(pwFile)
+		args = append(args, "-A", "scram-sha-256", "--pwfile", pwFile)
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(i.cfg.BinDir, "initdb"), args...)
+	i.dress(cmd, "/")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("run initdb for %s: %w: %s", i.cfg.DataDir, err, lastLines(out, 5))
+	}
+	return nil
+}
+
+// passwordFile hands the password to initdb: an argument would show it to every user of the machine.
+func (i *Instance) passwordFile() (string, error) {
+	f, err := os.CreateTemp("", "pgraft-pw-")
+	if err != nil {
+		return "", fmt.Errorf("create password file: %w", err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(i.cfg.Password + "\n"); err != nil {
+		return "", fmt.Errorf("write password file: %w", err)
+	}
+	return f.Name(), i.own(f.Name())
+}
+
+// Start starts the server detached, so that it outlives this process, and returns when it takes connections. A running
+// one is left as it is. When ctx ends first, the server that was started is left to go on starting.
+func (i *Instance) Start(ctx context.Context) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if pid := i.PID(); pid != 0 {
+		return i.waitReady(ctx, pid, nil)
+	}
+	if err := i.clearStaleLock(ctx); err != nil {
+		return err
+	}
+	if err := i.writeOwnFile(); err != nil {
+		return err
+	}
+	for _, dir := range []string{i.cfg.SocketDir, filepath.Dir(i.cfg.LogFile)} {
+		if err := i.makeDir(dir); err != nil {
+			return err
+		}
+	}
+	return i.spawn(ctx)
+}
+
+func (i *Instance) spawn(ctx context.Context) error {
+	log, err := os.OpenFile(i.cfg.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open server log: %w", err)
+	}
+	defer log.Close()
+	if err := i.own(i.cfg.LogFile); err != nil {
+		return err
+	}
+	cmd := exec.Command(filepath.Join(i.cfg.BinDir, "postgres"), "-D", i.cfg.DataDir) // not bound to ctx: it stays
+	i.dress(cmd, i.cfg.DataDir)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("start postgres: %w", err)
+	}
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		_ = cmd.Wait() // reaps it; how it ended is in the server's log
+	}()
+	return i.waitReady(ctx, cmd.Process.Pid, exited)
+}
+
+// dress gives a command the server's user, a session of its own (no signal of our terminal reaches it), and a
+// directory which that user may enter.
+func (i *Instance) dress(cmd *exec.Cmd, dir string) {
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: i.cred}
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "PGDATA=", "HOME="+dir)
+}
+
+func (i *Instance) waitReady(ctx context.Context, pid int, exited <-chan struct{}) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		if lock, err := readLockFile(i.cfg.DataDir); err == nil && lock.PID == pid && lock.Ready {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for PostgreSQL in %s to take connections: %w: %s", i.cfg.DataDir, ctx.Err(), i.logTail())
+		case <-exited:
+			return fmt.Errorf("start PostgreSQL in %s: it ended at once: %s", i.cfg.DataDir, i.logTail())
+		case <-tick.C:
+		}
+		if exited == nil && !alive(pid) {
+			return fmt.Errorf("wait for PostgreSQL in %s: it ended: %s", i.cfg.DataDir, i.logTail())
+		}
+	}
+}
+
+// clearStaleLock removes a lock file whose postmaster has ended, once no child of it works in the directory any more.
+// PostgreSQL would do so by itself, but not while the dead one is unreaped or its pid belongs to another process.
+func (i *Instance) clearStaleLock(ctx context.Context) error {
+	lock, err := readLockFile(i.cfg.DataDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil && alive(lock.PID) && worksIn(lock.PID, i.cfg.DataDir) {
+		return fmt.Errorf("start PostgreSQL in %s: process %d holds its lock", i.cfg.DataDir, lock.PID)
+	}
+	if err := i.waitEmpty(ctx); err != nil {
+		return err
+	}
+	err = os.Remove(filepath.Join(i.cfg.DataDir, "postmaster.pid"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove stale lock file: %w", err)
+	}
+	return nil
+}
