@@ -49,6 +49,9 @@ type Status struct {
 	Nodes    []NodeStatus   `json:"nodes"` // by node_id
 	Peers    []PeerStatus   `json:"peers"` // log replication, a row per other Raft server
 	Postgres PostgresStatus `json:"postgres"`
+
+	// GossipHealth is memberlist's score of this node's own reachability: 0 is healthy, more is worse.
+	GossipHealth int `json:"gossip_health"`
 }
 
 // LogStats describes the replicated log on this node. Sizes are entries unless named otherwise.
@@ -340,7 +343,12 @@ type Error struct {
 	Hint       string  `json:"hint,omitempty"` // what to do next
 	RequestID  string  `json:"request_id,omitempty"`
 	Leader     *Leader `json:"leader,omitempty"`
+
+	cause error // what the client met on the way, nil for an agent's answer
 }
+
+// Unwrap returns what went wrong on the way to the agent, nil when the agent itself answered.
+func (e *Error) Unwrap() error { return e.cause }
 
 // Error returns the message, with the hint behind it.
 func (e *Error) Error() string {
