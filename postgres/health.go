@@ -31,6 +31,7 @@ type Health struct {
 	CanCreate        bool // schemas in this database
 	HasSchema        bool // schema pgraft exists
 	OwnsSchema       bool // and belongs to the role, or to one it is a member of
+	CanWrite         bool // or the role may at least write its tables
 	CanReadFiles     bool // pg_read_server_files, which the reading SQL functions need
 	DBLinkAvailable  bool // its extension files are there
 	DBLinkVersion    string
@@ -58,6 +59,8 @@ SELECT pg_catalog.current_setting('server_version'), pg_catalog.current_setting(
        pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
        n.oid IS NOT NULL,
        coalesce(pg_catalog.pg_has_role(n.nspowner, 'USAGE'), false),
+       coalesce((SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'UPDATE')
+                   FROM pg_catalog.pg_class c WHERE c.relnamespace = n.oid AND c.relname = 'meta'), false),
        pg_catalog.pg_has_role('pg_read_server_files', 'USAGE'),
        EXISTS (SELECT FROM pg_catalog.pg_available_extensions WHERE name = 'dblink'),
        coalesce((SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'dblink'), ''),
@@ -69,7 +72,7 @@ SELECT pg_catalog.current_setting('server_version'), pg_catalog.current_setting(
 func Check(ctx context.Context, db Querier) (Health, error) {
 	var h Health
 	err := db.QueryRow(ctx, healthQuery).Scan(&h.Version, &h.VersionNum, &h.InRecovery, &h.ReadOnly, &h.Encoding,
-		&h.Database, &h.Role, &h.Superuser, &h.CanCreate, &h.HasSchema, &h.OwnsSchema, &h.CanReadFiles,
+		&h.Database, &h.Role, &h.Superuser, &h.CanCreate, &h.HasSchema, &h.OwnsSchema, &h.CanWrite, &h.CanReadFiles,
 		&h.DBLinkAvailable, &h.DBLinkVersion, &h.ExtensionVersion)
 	if err != nil {
 		return Health{}, fmt.Errorf("check PostgreSQL: %w", err)
@@ -90,9 +93,9 @@ func Unfit(h Health) *Problem {
 	case h.Encoding != "UTF8" && h.Encoding != "SQL_ASCII":
 		return &Problem{"encoding", fmt.Sprintf("database %q has encoding %s: pgraft's keys and values are UTF-8", h.Database, h.Encoding),
 			"set postgres.database to a database with encoding UTF8, for example one made by: CREATE DATABASE pgraft TEMPLATE template0 ENCODING 'UTF8'"}
-	case h.HasSchema && !h.OwnsSchema && !h.Superuser:
-		return &Problem{"rights", fmt.Sprintf("schema pgraft in database %q does not belong to role %q", h.Database, h.Role),
-			fmt.Sprintf("connect as the role that owns it, or run as a superuser: GRANT owner_of_schema TO %s", quoteRole(h.Role))}
+	case h.HasSchema && !h.OwnsSchema && !h.CanWrite && !h.Superuser:
+		return &Problem{"rights", fmt.Sprintf("role %q may not write schema pgraft in database %q, which belongs to another role", h.Role, h.Database),
+			fmt.Sprintf("connect as the role that owns it, or run pgraft setup for role %s", quoteRole(h.Role))}
 	case !h.HasSchema && !h.CanCreate && !h.InRecovery:
 		return &Problem{"rights", fmt.Sprintf("role %q may not create schema pgraft in database %q", h.Role, h.Database),
 			fmt.Sprintf("run pgraft setup, or as a superuser: GRANT CREATE ON DATABASE %s TO %s", quoteRole(h.Database), quoteRole(h.Role))}

@@ -34,7 +34,8 @@ func TestUnfit(t *testing.T) {
 		{"may not create", func(h *postgres.Health) { h.CanCreate = false }, "rights", "may not create schema", `GRANT CREATE ON DATABASE "app" TO "pgraft"`},
 		{"may not create, a standby", func(h *postgres.Health) { h.CanCreate, h.InRecovery = false, true }, "", "", ""},
 		{"may not create, need not", func(h *postgres.Health) { h.CanCreate, h.HasSchema, h.OwnsSchema = false, true, true }, "", "", ""},
-		{"another's schema", func(h *postgres.Health) { h.HasSchema = true }, "rights", "does not belong", "owns it"},
+		{"another's schema", func(h *postgres.Health) { h.HasSchema = true }, "rights", "may not write schema", "owns it"},
+		{"another's schema, may write", func(h *postgres.Health) { h.HasSchema, h.CanWrite = true, true }, "", "", ""},
 		{"another's schema, superuser", func(h *postgres.Health) { h.HasSchema, h.Superuser = true, true }, "", "", ""},
 	}
 	for _, tc := range cases {
