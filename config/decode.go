@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -41,23 +40,11 @@ func (l *loader) schema(block string) *hcl.BodySchema {
 func (l *loader) decodeBody(body hcl.Body) {
 	d := &fileDecoder{loader: l, seen: map[string]hcl.Range{}}
 	d.block("", body)
-	l.problems = append(l.problems, sortProblems(d.problems)...)
 }
 
 type fileDecoder struct {
 	*loader
-	problems []Problem
-	seen     map[string]hcl.Range
-}
-
-func sortProblems(problems []Problem) []Problem {
-	slices.SortStableFunc(problems, func(a, b Problem) int {
-		if a.Source.Line != b.Source.Line {
-			return a.Source.Line - b.Source.Line
-		}
-		return a.Source.Column - b.Source.Column
-	})
-	return problems
+	seen map[string]hcl.Range
 }
 
 func (d *fileDecoder) bad(r hcl.Range, path, format string, args ...any) {
@@ -65,8 +52,9 @@ func (d *fileDecoder) bad(r hcl.Range, path, format string, args ...any) {
 }
 
 func (d *fileDecoder) block(name string, body hcl.Body) {
-	content, diags := body.Content(d.schema(name))
-	d.problems = append(d.problems, fromDiagnostics(diags)...)
+	schema := d.schema(name)
+	content, diags := body.Content(schema)
+	d.problems = append(d.problems, withKnownNames(fromDiagnostics(diags), schema)...)
 	if content == nil {
 		return
 	}
@@ -76,9 +64,9 @@ func (d *fileDecoder) block(name string, body hcl.Body) {
 	}
 	for _, b := range content.Blocks {
 		path := strings.TrimPrefix(name+"."+b.Type, ".")
+		d.c.sources[path] = fromRange(b.DefRange)
 		if path == "postgres" {
 			d.c.Postgres.Enabled = true
-			d.c.sources[path] = fromRange(b.DefRange)
 		}
 		if path == parametersBlock {
 			d.parameters(b.Body)
@@ -86,6 +74,24 @@ func (d *fileDecoder) block(name string, body hcl.Body) {
 		}
 		d.block(path, b.Body)
 	}
+}
+
+// withKnownNames adds what could stand there to complaints about unknown names that come without a proposal.
+func withKnownNames(problems []Problem, schema *hcl.BodySchema) []Problem {
+	var names []string
+	for _, a := range schema.Attributes {
+		names = append(names, a.Name)
+	}
+	for _, b := range schema.Blocks {
+		names = append(names, b.Type)
+	}
+	for i, p := range problems {
+		unknown := strings.HasPrefix(p.Message, "Unsupported ") || strings.HasPrefix(p.Message, "Extraneous ")
+		if unknown && !strings.Contains(p.Message, "Did you mean") {
+			problems[i].Message += ". Known here: " + strings.Join(names, ", ")
+		}
+	}
+	return problems
 }
 
 // once reports whether a key is set for the first time in this file, and complains if not.
@@ -156,7 +162,7 @@ func decodeExpr(k *Key, expr hcl.Expression) (any, string) {
 		return nil, ""
 	}
 	want := func() (any, string) {
-		return nil, fmt.Sprintf("a %s is needed, this is %s: write for example %s = %s", k.Type(), describe(value), k.name(), k.Example)
+		return nil, fmt.Sprintf("a %s is needed, this is %s: write for example %s = %s", k.wanted(), describe(value), k.name(), k.Example)
 	}
 	if !value.IsWhollyKnown() || !typeFits(k, value.Type()) {
 		return want()
@@ -171,8 +177,20 @@ func decodeExpr(k *Key, expr hcl.Expression) (any, string) {
 	return v, ""
 }
 
+// wanted is Type with the bounds that a number has.
+func (k *Key) wanted() string {
+	if k.Type() == "number" {
+		return "whole " + k.typeText()
+	}
+	return k.Type()
+}
+
 func describe(v cty.Value) string {
 	switch {
+	case v.Type().IsTupleType():
+		return "a list of something else"
+	case v.Type().IsObjectType():
+		return "an object"
 	case v.Type() == cty.String && v.IsKnown():
 		return fmt.Sprintf("the string %q", v.AsString())
 	case v.Type() == cty.Number && v.IsKnown():

@@ -162,7 +162,7 @@ func (l *loader) derivePostgres() {
 	}
 	if p.Mode == "" {
 		p.Mode = ModeManaged
-		if p.DSN != "" {
+		if p.DSN != "" || l.broken["postgres.dsn"] {
 			p.Mode = ModeExternal
 		}
 	}

@@ -1,16 +1,12 @@
 package config
 
 import (
-	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclsyntax"
-	"github.com/hashicorp/hcl/v2/json"
 )
 
 // LoadOptions says what a Config is made of. Later Paths win over earlier ones, Flags over all files.
@@ -20,12 +16,8 @@ type LoadOptions struct {
 	Host  *Host    // nil: this machine
 }
 
-// Bounds of one file. The HCL parser calls itself for each level of nesting, so that a file of brackets could exhaust
-// the stack, which no recover can catch.
-const (
-	maxFileSize = 1 << 20
-	maxNesting  = 100
-)
+// maxFileSize bounds one file, for the lexer's sake.
+const maxFileSize = 256 << 10
 
 // Load reads, merges and checks. On success it returns the Config and its warnings; otherwise the error is an *Error
 // that names all problems, and there is no Config.
@@ -50,6 +42,7 @@ func LoadBytes(name string, src []byte, opt LoadOptions) (*Config, []Problem, er
 // loader gathers a Config and everything wrong with it.
 type loader struct {
 	c        *Config
+	order    map[string]int // of the files, for the order of problems
 	keys     *keyTable
 	broken   map[string]bool // keys whose value was refused: what follows from them is not reported
 	syntax   bool            // a file could not be parsed, so what is missing is not known
@@ -57,9 +50,9 @@ type loader struct {
 	warnings []Problem
 }
 
-func newLoader(base *Config) *loader {
-	base.sources = map[string]Source{}
-	return &loader{c: base, keys: newKeyTable(), broken: map[string]bool{}}
+func newLoader(base *Config, sources map[string]Source) *loader {
+	base.sources = maps.Clone(sources)
+	return &loader{c: base, keys: newKeyTable(), broken: map[string]bool{}, order: map[string]int{}}
 }
 
 func (opt LoadOptions) open() ([]string, *loader) {
@@ -70,7 +63,7 @@ func (opt LoadOptions) open() ([]string, *loader) {
 		}
 		paths = slices.Concat(paths, opt.Flags.Configs)
 	}
-	l := newLoader(base)
+	l := newLoader(base, map[string]Source{})
 	var files []string
 	for _, path := range paths {
 		files = append(files, l.listFiles(path)...)
@@ -87,9 +80,22 @@ func (l *loader) finish(opt LoadOptions) (*Config, []Problem, error) {
 		l.validate()
 	}
 	if len(l.problems) > 0 {
+		l.sortProblems()
 		return nil, l.warnings, &Error{Problems: l.problems}
 	}
 	return l.c, l.warnings, nil
+}
+
+// sortProblems orders by file and place, so that who mends them goes from top to bottom. What has no place in a file
+// comes last.
+func (l *loader) sortProblems() {
+	place := func(p Problem) []int {
+		if p.Source.File == "" {
+			return []int{len(l.order)}
+		}
+		return []int{l.order[p.Source.File], p.Source.Line, p.Source.Column}
+	}
+	slices.SortStableFunc(l.problems, func(a, b Problem) int { return slices.Compare(place(a), place(b)) })
 }
 
 // listFiles returns what one -config means: the file, or the directory's *.hcl and *.json in lexical order.
@@ -145,67 +151,13 @@ func (l *loader) loadFile(path string) {
 }
 
 func (l *loader) loadSource(name string, src []byte) {
+	l.order[name] = len(l.order)
 	body, diags := parseFile(name, src)
 	l.problems = append(l.problems, fromDiagnostics(diags)...)
 	if diags.HasErrors() {
 		l.syntax = true
 		return
 	}
-	end := fromRange(body.MissingItemRange())
-	l.c.files = append(l.c.files, end)
+	l.c.files = append(l.c.files, fromRange(body.MissingItemRange()))
 	l.decodeBody(body)
-}
-
-// parseFile parses by the name's ending, after a look at size and nesting.
-func parseFile(name string, src []byte) (hcl.Body, hcl.Diagnostics) {
-	start := hcl.Pos{Line: 1, Column: 1}
-	refuse := func(pos hcl.Pos, summary, detail string) (hcl.Body, hcl.Diagnostics) {
-		r := hcl.Range{Filename: name, Start: pos, End: pos}
-		return nil, hcl.Diagnostics{{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &r}}
-	}
-	if len(src) > maxFileSize {
-		return refuse(start, "File too long", fmt.Sprintf("It has %d bytes; split it, each may have %d", len(src), maxFileSize))
-	}
-	if pos, deep := tooDeep(src); deep {
-		return refuse(pos, "Nested too deeply", fmt.Sprintf("No configuration needs more than %d levels of brackets and operators", maxNesting))
-	}
-	var file *hcl.File
-	var diags hcl.Diagnostics
-	switch filepath.Ext(name) {
-	case ".hcl":
-		file, diags = hclsyntax.ParseConfig(src, name, start)
-	case ".json":
-		file, diags = json.Parse(src, name)
-	default:
-		return refuse(start, "Unknown kind of file", `The name of a config file must end in .hcl or .json`)
-	}
-	if file == nil || diags.HasErrors() {
-		return nil, diags
-	}
-	return file.Body, diags
-}
-
-// tooDeep reports where src first opens more brackets, or strings together more of the operators that the parser
-// recurses on, than any configuration needs. It counts within strings and comments, too: what matters is that nothing
-// gets past it.
-func tooDeep(src []byte) (hcl.Pos, bool) {
-	depth, run := 0, 0
-	for i, b := range src {
-		switch b {
-		case '{', '[', '(':
-			depth++
-		case '}', ']', ')':
-			depth = max(0, depth-1)
-		}
-		if bytes.IndexByte([]byte("-!?:"), b) >= 0 {
-			run++
-		} else if b == '\n' {
-			run = 0
-		}
-		if depth > maxNesting || run > maxNesting {
-			line := 1 + bytes.Count(src[:i], []byte("\n"))
-			return hcl.Pos{Line: line, Column: i - bytes.LastIndexByte(src[:i], '\n'), Byte: i}, true
-		}
-	}
-	return hcl.Pos{}, false
 }

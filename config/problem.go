@@ -87,6 +87,9 @@ func fromDiagnostics(diags hcl.Diagnostics) []Problem {
 			p.Message += ": " + strings.Join(strings.Fields(d.Detail), " ")
 		}
 		p.Message = strings.TrimSuffix(p.Message, ".")
+		if strings.HasPrefix(d.Summary, "Invalid single-argument block") {
+			p.Message += ": write each argument on a line of its own"
+		}
 		if d.Subject != nil {
 			p.Source = fromRange(*d.Subject)
 		}

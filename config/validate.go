@@ -29,6 +29,9 @@ func (l *loader) warn(path, format string, args ...any) {
 
 func (l *loader) problem(path, format string, args ...any) Problem {
 	src := l.c.sources[path]
+	if block, _, _ := cutLast(path); src == (Source{}) {
+		src = l.c.sources[block] // a key that is missing has the place of its block, or that where it could be added
+	}
 	if src == (Source{}) && len(l.c.files) > 0 {
 		src = l.c.files[0]
 	}
@@ -49,12 +52,12 @@ func (l *loader) validate() {
 	l.checkJoin()
 	l.checkPorts()
 	l.checkRole()
-	l.checkBootstrap()
 	l.checkEncrypt()
 	l.checkPostgres()
 	l.checkTimers()
 	l.checkTLS()
 	l.checkLater()
+	l.checkBootstrap()
 }
 
 func (l *loader) checkNames() {
@@ -170,7 +173,11 @@ func (l *loader) checkJoin() {
 	}
 	for _, a := range c.JoinAddrs() {
 		if host, _, _ := net.SplitHostPort(a); !isLoopback(host) {
-			l.bad("advertise_addr", "this node would tell %s to call it at %s, where it would call itself: set advertise_addr to the address at which other hosts reach this one", a, c.AdvertiseAddr)
+			path := "advertise_addr"
+			if !l.isSet(path) {
+				path = "bind_addr"
+			}
+			l.bad(path, "this node would tell %s to call it at %s, where that host would call itself: set advertise_addr to the address at which other hosts reach this one", a, c.AdvertiseAddr)
 			return
 		}
 	}
@@ -178,25 +185,33 @@ func (l *loader) checkJoin() {
 
 func (l *loader) checkPorts() {
 	c := l.c
-	seen := map[int]string{}
-	for _, p := range []struct {
-		path string
-		port int
-	}{{"ports.http", c.Ports.HTTP}, {"ports.raft", c.Ports.Raft}, {"ports.gossip", c.Ports.Gossip}, {"ports.console", c.Ports.Console}} {
-		if first, taken := seen[p.port]; taken && !l.broken[p.path] && !l.broken[first] {
-			l.bad(p.path, "%d is already %s: give each its own port", p.port, first)
+	paths := []string{"ports.http", "ports.raft", "ports.gossip", "ports.console"}
+	for i, path := range paths {
+		for _, first := range paths[:i] {
+			l.checkPortPair(first, path)
 		}
-		seen[p.port] = p.path
 	}
 	host, port, err := net.SplitHostPort(c.Telemetry.PrometheusAddr)
 	if err != nil {
 		return
 	}
-	for _, path := range []string{"ports.http", "ports.raft", "ports.gossip"} {
+	for _, path := range paths[:3] {
 		if l.keys.byPath[path].text(c) == port {
 			l.bad("telemetry.prometheus_addr", "port %s is already %s: choose another, for example %q", port, path, net.JoinHostPort(host, "9100"))
 		}
 	}
+}
+
+// checkPortPair blames the one of two equal ports that was set.
+func (l *loader) checkPortPair(first, second string) {
+	port := l.keys.byPath[first].text(l.c)
+	if port != l.keys.byPath[second].text(l.c) || l.broken[first] || l.broken[second] {
+		return
+	}
+	if l.isSet(first) && !l.isSet(second) {
+		first, second = second, first
+	}
+	l.bad(second, "%s is already %s: give each its own port", port, first)
 }
 
 func (l *loader) checkRole() {
@@ -219,7 +234,7 @@ func (l *loader) checkBootstrap() {
 		l.warn("bootstrap_expect", "%d voters survive the loss of as many as %d do: choose an odd number", n, n-1)
 	case n == 1 && joins:
 		l.warn("bootstrap_expect", "1 makes this node found a cluster of its own if none answers: use the same number, 3 for example, on all nodes that found a cluster together")
-	case n == 0 && !joins:
+	case n == 0 && !joins && len(l.problems) == 0:
 		l.warn("bootstrap_expect", "this node neither founds a cluster nor knows one to join: unless it has been in one before, set bootstrap_expect and retry_join")
 	}
 }
@@ -316,7 +331,8 @@ func (l *loader) checkTLS() {
 	}
 	const hint = "pgraft tls ca create and pgraft tls cert create make the files"
 	if len(have) > 0 && len(missing) > 0 {
-		l.bad(have[0], "it needs %s beside it: set all three of ca_file, cert_file and key_file (%s), or none", strings.Join(missing, " and "), hint)
+		l.bad(missing[0], "%s needs %s beside it: set all three of ca_file, cert_file and key_file (%s), or none",
+			strings.Join(have, " and "), strings.Join(missing, " and "), hint)
 	}
 	if len(have) > 0 {
 		return

@@ -1,0 +1,4 @@
+bootstrap_expect = 4
+postgres {
+  dsn = "host=/tmp user=pgraft"
+}

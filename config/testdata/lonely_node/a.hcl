@@ -1,0 +1,3 @@
+postgres {
+  dsn = "host=/tmp user=pgraft"
+}

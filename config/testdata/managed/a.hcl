@@ -1,0 +1,4 @@
+bootstrap_expect = 3
+postgres {
+  mode = "managed"
+}

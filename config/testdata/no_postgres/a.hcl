@@ -1,0 +1,2 @@
+node_name = "pg1"
+bootstrap_expect = 3

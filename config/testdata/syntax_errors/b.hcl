@@ -1,0 +1,1 @@
+ports { http = 1 raft = 2 }

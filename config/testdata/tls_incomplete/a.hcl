@@ -1,0 +1,7 @@
+bootstrap_expect = 3
+tls {
+  cert_file = "/nonexistent/pg1.pem"
+}
+postgres {
+  dsn = "host=/tmp user=pgraft"
+}
