@@ -15,6 +15,7 @@ func FuzzLoadHCL(f *testing.F) { fuzzLoad(f, "fuzz.hcl", config.ExampleHCL) }
 func FuzzLoadJSON(f *testing.F) { fuzzLoad(f, "fuzz.json", config.ExampleJSON) }
 
 func fuzzLoad(f *testing.F, name, example string) {
+	f.Helper()
 	f.Add([]byte(example))
 	seeds, err := filepath.Glob("testdata/*/*" + filepath.Ext(name))
 	if err != nil {

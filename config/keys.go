@@ -38,9 +38,6 @@ func (k *Key) Type() string {
 	}
 }
 
-// Pointer returns where c keeps the key's value.
-func (k *Key) Pointer(c *Config) any { return k.field(c) }
-
 // block returns the part of the path before the last dot, empty for a key at the top.
 func (k *Key) block() string {
 	block, _, ok := cutLast(k.Path)

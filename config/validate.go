@@ -77,8 +77,7 @@ func nameProblem(name string) string {
 		return fmt.Sprintf("has %d characters", utf8.RuneCountInString(name))
 	}
 	for i, r := range name {
-		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
-		if !letter && (i == 0 || !strings.ContainsRune("-_.", r)) {
+		if !isAlphanumeric(r) && (i == 0 || !strings.ContainsRune("-_.", r)) {
 			return fmt.Sprintf("has %q in place %d", r, utf8.RuneCountInString(name[:i])+1)
 		}
 	}
@@ -393,20 +392,18 @@ func validHostname(name string) bool {
 	if name == "" || len(name) > 253 {
 		return false
 	}
-	digits := true // a name whose last label is a number is a mistyped IP address
-	for label := range strings.SplitSeq(name, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+	var label string
+	for label = range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' || strings.ContainsFunc(label, notInLabel) {
 			return false
 		}
-		digits = true
-		for _, r := range label {
-			if r < '0' || r > '9' {
-				digits = false
-			}
-			if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_') {
-				return false
-			}
-		}
 	}
-	return !digits
+	_, err := strconv.Atoi(label) // a name whose last label is a number is a mistyped IP address
+	return err != nil
+}
+
+func notInLabel(r rune) bool { return !isAlphanumeric(r) && r != '-' && r != '_' }
+
+func isAlphanumeric(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
 }

@@ -40,7 +40,7 @@ func handshake(t *testing.T, server, client *tls.Config) (state tls.ConnectionSt
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	served := make(chan error, 1)
 	go func() { served <- serveOne(ctx, listener, server) }()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", listener.Addr().String())
@@ -52,7 +52,7 @@ func handshake(t *testing.T, server, client *tls.Config) (state tls.ConnectionSt
 	if err == nil {
 		_, err = secure.Read(make([]byte, 1)) // with TLS 1.3 the server's refusal comes after the client's handshake
 	}
-	secure.Close()
+	_ = secure.Close()
 	return secure.ConnectionState(), errors.Join(err, <-served)
 }
 
@@ -62,7 +62,7 @@ func serveOne(ctx context.Context, listener net.Listener, cfg *tls.Config) error
 		return err
 	}
 	secure := tls.Server(conn, cfg)
-	defer secure.Close()
+	defer func() { _ = secure.Close() }()
 	if err := secure.HandshakeContext(ctx); err != nil {
 		return err
 	}
