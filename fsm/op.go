@@ -7,7 +7,8 @@ import (
 )
 
 // Op is one operation on the replicated state. The concrete types below are all there are; each is a plain value that
-// the codec writes into a log entry behind its kind byte.
+// the codec writes into a log entry behind its kind byte. The fields' names are the names on the wire, so that renaming
+// one makes old logs unreadable.
 type Op interface {
 	kind() opKind
 }
@@ -16,10 +17,10 @@ type Op interface {
 type Request struct {
 	// ID names the client's request. The store remembers the results of the latest requests (see Window) and answers
 	// a repeated one from memory.
-	ID string
+	ID string `codec:"RequestID,omitempty"`
 	// Base is a log index that was already committed when the request was first made, 0 if unknown. With it the store
 	// can tell a retry that came too late to be recognised (CodeRetryExpired) from a new request.
-	Base uint64
+	Base uint64 `codec:"RequestBase,omitempty"`
 }
 
 // KVSet writes one key.
