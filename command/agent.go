@@ -1,0 +1,103 @@
+package command
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/pgraft/pgraft/config"
+)
+
+type agentCmd struct {
+	opts config.Flags
+}
+
+func (c *agentCmd) spec() spec {
+	return spec{
+		name: "agent", ownSignals: true,
+		synopsis: "Run the agent beside a PostgreSQL",
+		help: "Stays in the foreground. SIGTERM or Ctrl-C hands leadership over and stops; the node stays a member and comes back " +
+			"when the agent starts again (to retire it: pgraft leave). A second signal stops at once. SIGHUP reads the " +
+			"configuration again. With -dev it starts a PostgreSQL of its own, too, and removes everything at the end.",
+		examples: []string{
+			"pgraft agent -config=/etc/pgraft.d",
+			"pgraft agent -config=/etc/pgraft.d -join=10.0.0.11",
+			"pgraft agent -dev",
+		},
+	}
+}
+
+func (c *agentCmd) flags(fs *flag.FlagSet) {
+	c.opts = config.Flags{}
+	c.opts.Register(fs)
+}
+
+func (c *agentCmd) run(ctx context.Context, x *call) error {
+	cfg, warnings, err := config.Load(config.LoadOptions{Flags: &c.opts})
+	writeWarnings(x.stderr, warnings)
+	if err != nil {
+		return configError(err)
+	}
+	signal.Ignore(syscall.SIGPIPE)
+	return serve(ctx, c.opts, cfg, x.stderr)
+}
+
+// agentProcess is what this file needs of package agent.
+type agentProcess interface {
+	// Run works until ctx ends, then hands leadership over and stops.
+	Run(ctx context.Context) error
+	// Reload reads the configuration again and logs what it could and could not apply.
+	Reload() error
+}
+
+// supervise runs an agent and translates signals for it.
+func supervise(ctx context.Context, a agentProcess, log hclog.Logger, signals <-chan os.Signal) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	stopping := false
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case s := <-signals:
+			switch {
+			case s == syscall.SIGHUP:
+				if err := a.Reload(); err != nil {
+					log.Error("configuration not reloaded", "error", err)
+				}
+			case stopping:
+				return &exitError{code: exitFailed, err: fmt.Errorf("stopped at once by a second signal (%s)", s)}
+			default:
+				log.Info("stopping: leadership is handed over, this node stays a member; a second signal stops at once", "signal", s)
+				stopping = true
+				stop()
+			}
+		}
+	}
+}
+
+// agentSignals catches what an agent reacts to.
+func agentSignals() (signals chan os.Signal, stop func()) {
+	signals = make(chan os.Signal, 4)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	return signals, func() { signal.Stop(signals) }
+}
+
+// newLogger logs to w and hands a copy of everything to the sinks that `pgraft monitor` registers.
+func newLogger(cfg *config.Config, w io.Writer) hclog.InterceptLogger {
+	return hclog.NewInterceptLogger(&hclog.LoggerOptions{
+		Name:            "pgraft",
+		Level:           hclog.LevelFromString(cfg.LogLevel),
+		JSONFormat:      cfg.LogJSON,
+		Output:          w,
+		IncludeLocation: false,
+	})
+}

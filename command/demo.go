@@ -1,0 +1,45 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+
+	"github.com/pgraft/pgraft/command/demo"
+)
+
+type demoCmd struct{ cfg demo.Config }
+
+func (c *demoCmd) spec() spec {
+	return spec{
+		name:     "demo",
+		synopsis: "Run a whole cluster on this machine to try pgraft out",
+		help: "Starts N PostgreSQL servers with an agent each, prints what to try, and runs until Ctrl-C; then everything is " +
+			"stopped and removed. DIR/cluster.json describes the cluster as soon as it is ready. Node i uses the ports from P+10·i: " +
+			"HTTP, Raft, gossip, console (a Unix socket's number) and PostgreSQL. Needs PostgreSQL's server programs.",
+		examples: []string{"pgraft demo", "pgraft demo -nodes=5 -dir=/tmp/five -base-port=8400 -keep"},
+	}
+}
+
+func (c *demoCmd) flags(fs *flag.FlagSet) {
+	fs.IntVar(&c.cfg.Nodes, "nodes", 3, "how many nodes, a `number` from 1 to 9")
+	fs.StringVar(&c.cfg.Dir, "dir", "", "`directory` for all data; it must be empty or not exist (default: a temporary one)")
+	fs.IntVar(&c.cfg.BasePort, "base-port", 7400, "the first `port`")
+	fs.BoolVar(&c.cfg.Keep, "keep", false, "leave the data when it ends")
+}
+
+func (c *demoCmd) run(ctx context.Context, x *call) error {
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	c.cfg.Program, c.cfg.Out, c.cfg.Err = program, x.stdout, x.stderr
+	err = demo.Run(ctx, c.cfg)
+	var hint *demo.Error
+	if errors.As(err, &hint) {
+		return advise(hint.Err, hint.Next)
+	}
+	return err
+}

@@ -1,0 +1,55 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/pgraft/pgraft/api"
+)
+
+type infoCmd struct{ asking }
+
+func (c *infoCmd) spec() spec {
+	return spec{
+		name:     "info",
+		synopsis: "Show an agent's settings in force and where each came from",
+		help: "Every configuration value with its source: a file and line, a flag, postgresql.conf, a cluster-wide setting, or " +
+			"the default.",
+		examples: []string{"pgraft info", "pgraft info -format=json"},
+	}
+}
+
+// infoReport is what -format=json prints.
+type infoReport struct {
+	Agent  api.Self        `json:"agent"`
+	Config []api.InfoValue `json:"config"`
+}
+
+func (c *infoCmd) run(ctx context.Context, x *call) error {
+	return c.do(ctx, func(ctx context.Context, client *api.Client) error {
+		self, err := client.AgentSelf(ctx)
+		if err != nil {
+			return err
+		}
+		values, err := client.AgentInfo(ctx)
+		if err != nil {
+			return err
+		}
+		return c.print(x.stdout, infoReport{self, values}, func(w io.Writer) error { return writeInfo(w, self, values) })
+	})
+}
+
+func writeInfo(w io.Writer, self api.Self, values []api.InfoValue) error {
+	_, err := fmt.Fprintf(w, "Node %s (node_id %d, server id %s)\nCluster %s (%s)\nState %s, role %s, pgraft %s\n\n",
+		self.Name, self.NodeID, orDash(self.ServerID), self.ClusterName, orDash(self.ClusterID), self.State, self.Role, self.Version)
+	if err != nil {
+		return err
+	}
+	t := newTable("SETTING", "VALUE", "SOURCE")
+	t.shrink = []int{1, 2}
+	for _, v := range values {
+		t.add(v.Name, orDash(v.Value), v.Source)
+	}
+	return t.write(w)
+}

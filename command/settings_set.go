@@ -1,0 +1,33 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/pgraft/pgraft/api"
+)
+
+type settingsSetCmd struct{ asking }
+
+func (c *settingsSetCmd) spec() spec {
+	return spec{
+		name: "settings set", args: "NAME VALUE", minArgs: 2, maxArgs: 2,
+		synopsis: "Change a cluster-wide setting",
+		help:     "The change is replicated; each agent applies it to its own node.",
+		examples: []string{"pgraft settings set batch_size 200", "pgraft settings set log_min_duration_statement -1"},
+	}
+}
+
+func (c *settingsSetCmd) run(ctx context.Context, x *call) error {
+	return c.do(ctx, func(ctx context.Context, client *api.Client) error {
+		result, err := client.SettingSet(ctx, x.args[0], x.args[1], api.WriteOptions{})
+		if err != nil {
+			return err
+		}
+		return c.print(x.stdout, result, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "Set: %s = %s, index %d\n", x.args[0], x.args[1], result.Index)
+			return err
+		})
+	})
+}
