@@ -597,17 +597,15 @@ BEGIN
     EXECUTE format('SELECT %s.dblink_disconnect($1)', dblink) USING 'pgraft'::text;
 END $$;
 
--- change runs a statement that answers with the index of its log entry and one more value, which it returns.
-CREATE FUNCTION pgraft.change(statement text) RETURNS text
+-- change runs a statement that answers with the index of its log entry and one more number, which it returns.
+CREATE FUNCTION pgraft.change(statement text) RETURNS bigint
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
     AS $$
 DECLARE
     answer text[];
 BEGIN
-    SELECT * INTO answer FROM pgraft.command(statement, 2, true);
-    IF answer[1] <> '0' THEN
-        PERFORM set_config('pgraft.last_index', answer[1], false);
-    END IF;
+    SELECT c INTO answer FROM pgraft.command(statement, 2, true) AS c;
+    PERFORM set_config('pgraft.last_index', answer[1], false);
     RETURN answer[2];
 END $$;
 
@@ -620,11 +618,23 @@ BEGIN
     END IF;
 END $$;
 
+-- An agent refuses such a value too; it need not travel there, quoted to twice its length, to be refused.
+CREATE FUNCTION pgraft.require_value(value text, what text) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    PERFORM pgraft.require(value, what);
+    IF octet_length(value) > 524288 THEN
+        RAISE EXCEPTION '% of % bytes is too long', what, octet_length(value)
+            USING ERRCODE = 'program_limit_exceeded', HINT = 'It may have 524288 bytes.';
+    END IF;
+END $$;
+
 CREATE FUNCTION @extschema@.pgraft_kv_put(key text, value text) RETURNS boolean
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    PERFORM pgraft.require(key, 'key'), pgraft.require(value, 'value');
+    PERFORM pgraft.require(key, 'key'), pgraft.require_value(value, 'value');
     PERFORM pgraft.change(format('KV PUT %L %L', key, value));
     RETURN true;
 END $$;
@@ -644,7 +654,7 @@ CREATE FUNCTION @extschema@.pgraft_kv_delete(key text) RETURNS boolean
     AS $$
 BEGIN
     PERFORM pgraft.require(key, 'key');
-    RETURN pgraft.change(format('KV DELETE %L', key))::bigint > 0;
+    RETURN pgraft.change(format('KV DELETE %L', key)) > 0;
 END $$;
 COMMENT ON FUNCTION @extschema@.pgraft_kv_delete(text) IS 'remove a key; true if there was one';
 
@@ -669,7 +679,7 @@ CREATE FUNCTION @extschema@.pgraft_kv_cas(key text, version bigint, value text) 
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    PERFORM pgraft.require(key, 'key'), pgraft.require(version, 'version'), pgraft.require(value, 'value');
+    PERFORM pgraft.require(key, 'key'), pgraft.require(version, 'version'), pgraft.require_value(value, 'value');
     PERFORM pgraft.change(format('KV CAS %L %L %L', key, version, value));
     RETURN true;
 EXCEPTION WHEN serialization_failure THEN
@@ -682,7 +692,7 @@ CREATE FUNCTION @extschema@.pgraft_add_node(node_id integer, address text, port 
     AS $$
 BEGIN
     PERFORM pgraft.require(node_id, 'node_id'), pgraft.require(address, 'address'), pgraft.require(port, 'port');
-    PERFORM pgraft.change(format('ADD NODE %L %L %L', node_id, address, port));
+    PERFORM pgraft.command(format('ADD NODE %L %L %L', node_id, address, port), 1, true);
     RETURN true;
 END $$;
 COMMENT ON FUNCTION @extschema@.pgraft_add_node(integer, text, integer) IS 'let the agent at address and port into the cluster as node_id; on the leader only';
@@ -692,7 +702,7 @@ CREATE FUNCTION @extschema@.pgraft_remove_node(node_id integer) RETURNS boolean
     AS $$
 BEGIN
     PERFORM pgraft.require(node_id, 'node_id');
-    PERFORM pgraft.change(format('REMOVE NODE %L', node_id));
+    PERFORM pgraft.command(format('REMOVE NODE %L', node_id), 1, true);
     RETURN true;
 END $$;
 COMMENT ON FUNCTION @extschema@.pgraft_remove_node(integer) IS 'take a node out of the cluster for good; on the leader only';
@@ -702,7 +712,7 @@ CREATE FUNCTION @extschema@.pgraft_transfer_leadership(node_id integer) RETURNS 
     AS $$
 BEGIN
     PERFORM pgraft.require(node_id, 'node_id');
-    PERFORM pgraft.change(format('TRANSFER LEADERSHIP %L', node_id));
+    PERFORM pgraft.command(format('TRANSFER LEADERSHIP %L', node_id), 1, true);
     RETURN true;
 END $$;
 COMMENT ON FUNCTION @extschema@.pgraft_transfer_leadership(integer) IS 'make a voter the Raft leader; on the leader only';
@@ -711,14 +721,15 @@ CREATE FUNCTION @extschema@.pgraft_replicate_entry(data text) RETURNS bigint
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
 BEGIN
-    PERFORM pgraft.require(data, 'data');
-    RETURN pgraft.change(format('REPLICATE ENTRY %L', data))::bigint;
+    PERFORM pgraft.require_value(data, 'data');
+    PERFORM pgraft.change(format('REPLICATE ENTRY %L', data));
+    RETURN @extschema@.pgraft_get_last_index();
 END $$;
 COMMENT ON FUNCTION @extschema@.pgraft_replicate_entry(text) IS 'send data through the log, changing nothing; its index once a majority of the voters has it';
 
 CREATE FUNCTION @extschema@.pgraft_snapshot() RETURNS bigint
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS $$BEGIN RETURN pgraft.change('SNAPSHOT')::bigint; END$$;
+    AS $$BEGIN RETURN (SELECT c[1]::bigint FROM pgraft.command('SNAPSHOT', 1, true) AS c); END$$;
 COMMENT ON FUNCTION @extschema@.pgraft_snapshot() IS 'take a Raft snapshot on this node; the log index it reaches to';
 
 CREATE FUNCTION @extschema@.pgraft_set_debug(enabled boolean) RETURNS boolean
@@ -726,7 +737,7 @@ CREATE FUNCTION @extschema@.pgraft_set_debug(enabled boolean) RETURNS boolean
     AS $$
 BEGIN
     PERFORM pgraft.require(enabled, 'enabled');
-    RETURN pgraft.change(CASE WHEN enabled THEN 'SET DEBUG ON' ELSE 'SET DEBUG OFF' END)::boolean;
+    RETURN (SELECT c[1]::boolean FROM pgraft.command(CASE WHEN enabled THEN 'SET DEBUG ON' ELSE 'SET DEBUG OFF' END, 1, true) AS c);
 END $$;
 COMMENT ON FUNCTION @extschema@.pgraft_set_debug(boolean) IS 'switch the debug log of this node''s agent; what it is now';
 
@@ -736,6 +747,7 @@ COMMENT ON FUNCTION @extschema@.pgraft_set_debug(boolean) IS 'switch the debug l
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA pgraft FROM PUBLIC;
 GRANT USAGE ON SCHEMA pgraft TO pg_monitor, pgraft_admin;
+GRANT EXECUTE ON FUNCTION pgraft.version() TO pg_monitor, pgraft_admin;
 GRANT SELECT ON pgraft.meta, pgraft.kv, pgraft.node, pgraft.setting, pgraft.event, pgraft.local, pgraft.members, pgraft.health
     TO pg_monitor, pgraft_admin;
 

@@ -1,0 +1,149 @@
+package pgext_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/pgraft/pgraft/pgext"
+	"github.com/pgraft/pgraft/postgres"
+	"github.com/pgraft/pgraft/postgres/postgrestest"
+)
+
+func testContext(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func exec1(t testing.TB, conn *pgx.Conn, sql string, args ...any) {
+	t.Helper()
+	if _, err := conn.Exec(testContext(t), sql, args...); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// text returns the single value of a query as text, <null> for null.
+func text(t testing.TB, conn *pgx.Conn, sql string) string {
+	t.Helper()
+	rows, err := conn.PgConn().Exec(testContext(t), sql).ReadAll()
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	var out []string
+	for _, row := range rows[len(rows)-1].Rows {
+		var values []string
+		for _, value := range row {
+			if value == nil {
+				value = []byte("<null>")
+			}
+			values = append(values, string(value))
+		}
+		out = append(out, strings.Join(values, "|"))
+	}
+	return strings.Join(out, "\n")
+}
+
+func mustInstall(t testing.TB, conn *pgx.Conn, opt pgext.InstallOptions) pgext.InstallReport {
+	t.Helper()
+	report, err := pgext.Install(testContext(t), conn, opt)
+	if err != nil {
+		t.Fatalf("install: %v", err)
+	}
+	return report
+}
+
+func installError(t testing.TB, conn *pgx.Conn, opt pgext.InstallOptions) *pgext.InstallError {
+	t.Helper()
+	_, err := pgext.Install(testContext(t), conn, opt)
+	var e *pgext.InstallError
+	if !errors.As(err, &e) {
+		t.Fatalf("install: got %v, want an *InstallError", err)
+	}
+	return e
+}
+
+// openDir is a temporary directory that the server's user may enter too.
+func openDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pgraft-ext-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// privateServer runs PostgreSQL from a copy of its programs. The server finds SHAREDIR by the place of its program, so
+// the test has an extension directory of its own.
+func privateServer(t *testing.T, opts ...postgrestest.Option) *postgres.Instance {
+	t.Helper()
+	bin, err := postgres.FindBinDir("")
+	if err != nil {
+		t.Skipf("SKIPPED, needs a real PostgreSQL: %v", err)
+	}
+	ask := func(what string) string {
+		out, err := exec.Command(filepath.Join(bin, "pg_config"), what).Output()
+		if err != nil {
+			t.Skipf("SKIPPED, needs pg_config: %v", err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	root := openDir(t)
+	link := func(old, name string) {
+		if err := os.MkdirAll(filepath.Dir(root+name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(old, root+name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, program := range []string{"postgres", "initdb", "pg_ctl", "pg_config", "pg_controldata"} {
+		content, err := os.ReadFile(filepath.Join(bin, program))
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(root, bin, program)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, content, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link(ask("--pkglibdir"), ask("--pkglibdir"))
+	share := ask("--sharedir")
+	for _, dir := range []string{share, filepath.Join(share, "extension")} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.Name() != "extension" && !strings.HasPrefix(e.Name(), "pgraft") {
+				link(filepath.Join(dir, e.Name()), filepath.Join(dir, e.Name()))
+			}
+		}
+	}
+	opts = append(opts, postgrestest.NoSync, func(cfg *postgres.Config) { cfg.BinDir = filepath.Join(root, bin) })
+	instance := postgrestest.TempInstance(t, opts...)
+	conn := postgrestest.Connect(t, instance, "postgres")
+	if got := text(t, conn, "SELECT setting FROM pg_config WHERE name = 'SHAREDIR'"); got != root+share {
+		t.Skipf("SKIPPED, this PostgreSQL's SHAREDIR is not relative to its programs: %s", got)
+	}
+	return instance
+}
