@@ -54,7 +54,8 @@ func newPacker() *packer {
 	h := &codec.MsgpackHandle{WriteExt: true} // tells bytes from text
 	h.Canonical = true                        // maps in key order: equal values give equal bytes
 	h.ErrorIfNoField = true
-	h.MaxInitLen = 64 // a length that lies costs no memory before its elements are there
+	// MaxInitLen stays unset: a length that lies then costs at most 256 KiB or 4096 elements before what it announces is
+	// there. A small value would grow a large byte slice by so many bytes at a time, copying all of it each time.
 	h.MaxDepth = 32
 	return &packer{encoder: codec.NewEncoderBytes(nil, h), decoder: codec.NewDecoderBytes(nil, h)}
 }
