@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -11,10 +12,12 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/pgraft/pgraft/command/demo"
 	"github.com/pgraft/pgraft/config"
 )
 
 type agentCmd struct {
+	set  *flag.FlagSet
 	opts config.Flags
 }
 
@@ -34,18 +37,53 @@ func (c *agentCmd) spec() spec {
 }
 
 func (c *agentCmd) flags(fs *flag.FlagSet) {
-	c.opts = config.Flags{}
+	c.set, c.opts = fs, config.Flags{}
 	c.opts.Register(fs)
 }
 
 func (c *agentCmd) run(ctx context.Context, x *call) error {
-	cfg, warnings, err := config.Load(config.LoadOptions{Flags: &c.opts})
-	writeWarnings(x.stderr, warnings)
-	if err != nil {
-		return configError(err)
-	}
 	signal.Ignore(syscall.SIGPIPE)
-	return serve(ctx, c.opts, cfg, x.stderr)
+	cfg, err := c.load(x.stderr)
+	if err != nil {
+		return err
+	}
+	if cfg.Dev && !cfg.Postgres.Enabled && !cfg.Witness {
+		return c.dev(ctx, x, cfg)
+	}
+	return serve(ctx, &c.opts, cfg, x.stderr)
+}
+
+func (c *agentCmd) load(stderr io.Writer) (*config.Config, error) {
+	cfg, warnings, err := config.Load(config.LoadOptions{Flags: &c.opts})
+	writeWarnings(stderr, warnings)
+	if err != nil {
+		return nil, configError(err)
+	}
+	return cfg, nil
+}
+
+// devPostgresOffset is where -dev's PostgreSQL listens, counted from the HTTP port, as in the demo.
+const devPostgresOffset = 4
+
+// dev gives the agent a PostgreSQL of its own, as if -postgres had named it.
+func (c *agentCmd) dev(ctx context.Context, x *call, cfg *config.Config) (err error) {
+	fmt.Fprintln(x.stderr, "Starting a PostgreSQL for this agent …")
+	starting, cancel := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	server, err := demo.StartDevServer(starting, cfg.Ports.HTTP+devPostgresOffset)
+	cancel()
+	if err != nil {
+		return demoAdvice(err)
+	}
+	defer func() { err = errors.Join(err, server.Close()) }()
+	if err := c.set.Set("postgres", server.DSN()); err != nil {
+		return fmt.Errorf("name PostgreSQL to the agent: %w", err)
+	}
+	if cfg, err = c.load(io.Discard); err != nil {
+		return err
+	}
+	fmt.Fprintf(x.stdout, "One throwaway node; Ctrl-C stops and removes it. Try:\n  psql \"%s\" -c 'SELECT * FROM pgraft_get_nodes()'\n"+
+		"  psql -h %s -p %d -c 'SHOW NODES'\n  curl %s/v1/status\n", server.DSN(), cfg.RunDir, cfg.Ports.Console, cfg.HTTPURL())
+	return serve(ctx, &c.opts, cfg, x.stderr)
 }
 
 // agentProcess is what this file needs of package agent.

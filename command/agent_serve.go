@@ -8,7 +8,7 @@ import (
 	"github.com/pgraft/pgraft/config"
 )
 
-// serve wires package agent to this process.
-func serve(ctx context.Context, opts config.Flags, cfg *config.Config, logTo io.Writer) error {
+// serve runs an agent in this process until a signal or an error ends it.
+func serve(context.Context, *config.Flags, *config.Config, io.Writer) error {
 	return errors.New("this build has no agent yet")
 }

@@ -6,6 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/pgraft/pgraft/command/demo"
 )
@@ -14,7 +16,7 @@ type demoCmd struct{ cfg demo.Config }
 
 func (c *demoCmd) spec() spec {
 	return spec{
-		name:     "demo",
+		name: "demo", ownSignals: true,
 		synopsis: "Run a whole cluster on this machine to try pgraft out",
 		help: "Starts N PostgreSQL servers with an agent each, prints what to try, and runs until Ctrl-C; then everything is " +
 			"stopped and removed. DIR/cluster.json describes the cluster as soon as it is ready. Node i uses the ports from P+10·i: " +
@@ -35,11 +37,19 @@ func (c *demoCmd) run(ctx context.Context, x *call) error {
 	if err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
+	// Signals stay caught to the end: an impatient second Ctrl-C must not leave servers behind. And a reader of our
+	// output that goes away must not end us.
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	signal.Ignore(syscall.SIGPIPE)
 	c.cfg.Program, c.cfg.Out, c.cfg.Err = program, x.stdout, x.stderr
-	err = demo.Run(ctx, c.cfg)
-	var hint *demo.Error
-	if errors.As(err, &hint) {
-		return advise(hint.Err, hint.Next)
+	return demoAdvice(demo.Run(ctx, c.cfg))
+}
+
+func demoAdvice(err error) error {
+	var known *demo.Error
+	if errors.As(err, &known) {
+		return advise(err, known.Next)
 	}
 	return err
 }
