@@ -14,5 +14,5 @@
 // Goroutines, all started by [Open] and awaited by [Membership.Close]: runRedial looks for members that are not
 // here, runSync repeats state exchanges while others see this node wrong, runUpkeep keeps the metadata, the table and
 // the peer file current. memberlist runs its own and calls back with its node lock held, so nothing that it calls
-// here may call back into it, and Membership's own locks are only ever taken inside of it, never around it.
+// here calls back into it or takes a lock that is held around a call to it.
 package membership

@@ -147,6 +147,9 @@ func (m *Membership) runSync(ctx context.Context) {
 			return
 		case <-m.view.kick:
 		}
+		if m.left.Load() {
+			continue // they see it right
+		}
 		m.view.begin()
 		if err := m.exchangeAll(ctx); err != nil {
 			m.log.Debug("state exchange is incomplete", "error", err)

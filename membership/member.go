@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -69,9 +70,18 @@ type claim struct {
 	meta Meta
 }
 
+// newClaim reads a claim off the network. Its name and address are such as a node can have.
 func newClaim(n *memberlist.Node) (claim, error) {
-	meta, err := DecodeMeta(n.Meta)
-	return claim{name: n.Name, addr: addrPort(n.Addr, n.Port), meta: meta}, err
+	c := claim{name: n.Name, addr: addrPort(n.Addr, n.Port)}
+	if err := checkWord("node name", n.Name, MaxNameLen); err != nil {
+		return c, err
+	}
+	if ip := c.addr.Addr(); !ip.IsValid() || ip.IsUnspecified() || ip.IsMulticast() || c.addr.Port() == 0 {
+		return c, fmt.Errorf("address %s is none that a node can have", c.addr)
+	}
+	var err error
+	c.meta, err = DecodeMeta(n.Meta)
+	return c, err
 }
 
 func addrPort(ip net.IP, port uint16) netip.AddrPort {

@@ -3,6 +3,7 @@ package membership_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/hashicorp/memberlist"
 
 	"github.com/pgraft/pgraft/api"
 	"github.com/pgraft/pgraft/membership"
@@ -414,5 +416,31 @@ func TestDeadNodeIsNoticedInTime(t *testing.T) {
 	t.Logf("both survivors noticed after %s", took)
 	if took > 4*time.Second { // 1 to 2 s on an idle machine
 		t.Errorf("took %s", took)
+	}
+}
+
+func TestStrangersAreIgnored(t *testing.T) {
+	log, logged := newLog(t, "a")
+	cfg := config(t, "a")
+	cfg.Logger = log
+	a, b := open(t, cfg), open(t, config(t, "b"))
+	join(t, b, a)
+	for name, reason := range map[string]string{"no-metadata": "not a pgraft node", "no\nname": "node name"} {
+		conf := memberlist.DefaultLocalConfig()
+		conf.Name, conf.Label, conf.BindAddr, conf.BindPort, conf.LogOutput = name, "test", "127.0.0.1", 0, io.Discard
+		stranger, err := memberlist.Create(conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { stranger.Shutdown() })
+		if _, err := stranger.Join([]string{addr(a)}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, func() error {
+			if logged.count(reason) == 0 {
+				return fmt.Errorf("a does not say that it ignores %q", name)
+			}
+			return sees(a, "a", "b")()
+		})
 	}
 }

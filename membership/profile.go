@@ -15,7 +15,9 @@ const (
 )
 
 // Timers are a profile's values. A dead node is noticed after up to (members-1) × Probe until somebody probes it,
-// one Probe until that has failed, and SuspicionMult × Probe in which it may object.
+// one Probe until that has failed, and SuspicionMult × Probe in which it may object. Twice ProbeTimeout and a round
+// trip must fit into Probe: a helper that got no answer either says so after a ProbeTimeout of its own, and if that
+// comes too late the prober takes itself for the slow one and probes less often.
 type Timers struct {
 	Probe             time.Duration // how often a node is probed, and how long a probe may take in all
 	ProbeTimeout      time.Duration // for the direct probe; then others are asked and TCP is tried
@@ -34,7 +36,7 @@ type Timers struct {
 // ProfileTimers gives the timers of a profile; the empty name means lan.
 func ProfileTimers(profile string) (Timers, error) {
 	t := Timers{
-		Probe: 250 * time.Millisecond, ProbeTimeout: 125 * time.Millisecond, SuspicionMult: 4, SuspicionMaxMult: 3,
+		Probe: 250 * time.Millisecond, ProbeTimeout: 100 * time.Millisecond, SuspicionMult: 4, SuspicionMaxMult: 3,
 		Gossip: 100 * time.Millisecond, PushPull: 10 * time.Second, Stream: 5 * time.Second,
 		GossipToTheDead: 30 * time.Second, Sync: 500 * time.Millisecond, ReclaimAfter: 30 * time.Second,
 		TombstoneLifetime: 24 * time.Hour, FailedLifetime: 72 * time.Hour,
@@ -42,10 +44,10 @@ func ProfileTimers(profile string) (Timers, error) {
 	switch profile {
 	case "", ProfileLAN:
 	case ProfileWAN:
-		t.Probe, t.ProbeTimeout, t.SuspicionMult = 500*time.Millisecond, 250*time.Millisecond, 5
+		t.Probe, t.ProbeTimeout, t.SuspicionMult = 500*time.Millisecond, 180*time.Millisecond, 5
 		t.Gossip, t.PushPull, t.Stream, t.Sync = 150*time.Millisecond, 15*time.Second, 10*time.Second, time.Second
 	case ProfileLocal:
-		t.Probe, t.ProbeTimeout, t.SuspicionMult = time.Second, 600*time.Millisecond, 5
+		t.Probe, t.ProbeTimeout, t.SuspicionMult = time.Second, 400*time.Millisecond, 5
 		t.Gossip, t.PushPull, t.Stream, t.Sync = 250*time.Millisecond, 20*time.Second, 15*time.Second, 2*time.Second
 		t.GossipToTheDead = time.Minute
 	default:
