@@ -12,8 +12,8 @@ var allVerbs = []string{
 	"join", "leave", "force-leave", "wait", "settings list", "settings get", "settings set", "settings unset",
 	"kv get", "kv put", "kv delete", "kv list", "kv export", "kv import", "lock", "watch",
 	"keygen", "keyring list", "keyring install", "keyring use", "keyring remove", "tls ca create", "tls cert create",
-	"operator raft list-peers", "operator raft remove-peer", "operator raft transfer-leader",
-	"operator autopilot get-config", "operator autopilot set-config", "operator autopilot state",
+	"operator raft list-peers", "operator raft remove-peer", "operator raft transfer-leader", "operator raft recover",
+	"operator raft info", "operator autopilot get-config", "operator autopilot set-config", "operator autopilot state",
 	"snapshot save", "snapshot restore", "snapshot inspect", "completion",
 }
 

@@ -15,7 +15,7 @@ func verbs() []verb {
 		&settingsListCmd{}, &settingsGetCmd{}, &settingsSetCmd{}, &settingsUnsetCmd{},
 		&kvGetCmd{}, &kvPutCmd{}, &kvDeleteCmd{}, &kvListCmd{}, &kvExportCmd{}, &kvImportCmd{}, &lockCmd{}, &watchCmd{},
 		&keygenCmd{}, &keyringListCmd{}, &keyringInstallCmd{}, &keyringUseCmd{}, &keyringRemoveCmd{},
-		&raftListPeersCmd{}, &raftRemovePeerCmd{}, &raftTransferCmd{},
+		&raftListPeersCmd{}, &raftRemovePeerCmd{}, &raftTransferCmd{}, &raftInfoCmd{}, &raftRecoverCmd{},
 		&autopilotGetCmd{}, &autopilotSetCmd{}, &autopilotStateCmd{},
 		&snapshotSaveCmd{}, &snapshotRestoreCmd{}, &snapshotInspectCmd{},
 		&tlsCACreateCmd{}, &tlsCertCreateCmd{}, &completionCmd{},
