@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -146,4 +147,18 @@ func privateServer(t *testing.T, opts ...postgrestest.Option) *postgres.Instance
 		t.Skipf("SKIPPED, this PostgreSQL's SHAREDIR is not relative to its programs: %s", got)
 	}
 	return instance
+}
+
+// chownAll gives everything under dir to the owner of a file.
+func chownAll(dir string, owner os.FileInfo) error {
+	stat, ok := owner.Sys().(*syscall.Stat_t)
+	if !ok || os.Geteuid() != 0 {
+		return nil
+	}
+	return filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, int(stat.Uid), int(stat.Gid))
+	})
 }

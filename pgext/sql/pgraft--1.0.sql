@@ -532,6 +532,31 @@ BEGIN
     RETURN schema_name;
 END $$;
 
+-- patience is how long to wait for an answer. A session may set it; by default it is longer than the agent's own.
+CREATE FUNCTION pgraft.patience() RETURNS interval
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    RETURN coalesce(nullif(current_setting('pgraft.command_timeout', true), ''), '15s')::interval;
+EXCEPTION WHEN data_exception THEN
+    RAISE EXCEPTION 'setting pgraft.command_timeout is no interval'
+        USING ERRCODE = 'invalid_parameter_value', HINT = 'Set it to a value like ''15s''.';
+END $$;
+
+-- text_or_error passes what means the same in this database's encoding and in the agent's, which is UTF-8: dblink
+-- converts nothing where the other end speaks one encoding only.
+CREATE FUNCTION pgraft.text_or_error(value text) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF getdatabaseencoding() NOT IN ('UTF8', 'SQL_ASCII') AND value ~ '[^\x01-\x7f]' THEN
+        RAISE EXCEPTION 'the agent''s texts are UTF-8 and this database''s are %', getdatabaseencoding()
+            USING ERRCODE = 'character_not_in_repertoire',
+                  HINT = 'Only ASCII goes between them: use a database with encoding UTF8 or the HTTP API.';
+    END IF;
+    RETURN value;
+END $$;
+
 -- command returns the answer's rows, the given number of columns each. Its failure is the agent's failure, field by field.
 CREATE FUNCTION pgraft.command(statement text, columns integer, changes boolean) RETURNS SETOF text[]
     LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
@@ -539,7 +564,7 @@ CREATE FUNCTION pgraft.command(statement text, columns integer, changes boolean)
 DECLARE
     place record;
     dblink text := pgraft.dblink_schema();
-    patience interval := coalesce(nullif(current_setting('pgraft.command_timeout', true), ''), '15s')::interval;
+    patience interval := pgraft.patience();
     started timestamptz := clock_timestamp();
     connected boolean := false;
     busy integer;
@@ -568,7 +593,7 @@ BEGIN
                       HINT = 'The change was not made. Check that pgraft agent runs on this host and may be reached at ' || place.run_dir || '.';
         END;
         connected := true;
-        EXECUTE format('SELECT %s.dblink_send_query($1, $2)', dblink) USING 'pgraft'::text, statement;
+        EXECUTE format('SELECT %s.dblink_send_query($1, $2)', dblink) USING 'pgraft'::text, pgraft.text_or_error(statement);
         LOOP
             EXECUTE format('SELECT %s.dblink_is_busy($1)', dblink) INTO busy USING 'pgraft'::text;
             EXIT WHEN busy = 0;
@@ -585,7 +610,7 @@ BEGIN
                 PERFORM pg_sleep(0.001);
             END IF;
         END LOOP;
-        SELECT string_agg('c' || i, ', '), string_agg('c' || i || ' text', ', ') INTO names, types FROM generate_series(1, columns) AS i;
+        SELECT string_agg('pgraft.text_or_error(c' || i || ')', ', '), string_agg('c' || i || ' text', ', ') INTO names, types FROM generate_series(1, columns) AS i;
         RETURN QUERY EXECUTE format('SELECT ARRAY[%s] FROM %s.dblink_get_result($1) AS r(%s)', names, dblink, types) USING 'pgraft'::text;
     EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
         GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, msg = MESSAGE_TEXT, det = PG_EXCEPTION_DETAIL, hnt = PG_EXCEPTION_HINT;
