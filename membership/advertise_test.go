@@ -123,7 +123,7 @@ func TestPortInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
+	t.Cleanup(func() { _ = ln.Close() })
 	cfg := config(t, "a")
 	cfg.BindPort = ln.Addr().(*net.TCPAddr).Port
 	_, err = membership.Open(cfg)

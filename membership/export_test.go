@@ -3,6 +3,9 @@ package membership
 import (
 	"context"
 	"net/netip"
+	"reflect"
+	"sync"
+	"unsafe"
 )
 
 // Seam is what tests change about a Membership.
@@ -19,8 +22,15 @@ func WithSeam(cfg Config, s Seam) Config {
 	return cfg
 }
 
-// Forgotten reports whether memberlist itself has no memory of the node any more.
-func Forgotten(m *Membership) bool { return m.ml.NumMembers() == 1 }
+// Forgotten reports whether memberlist itself knows of no node but the local one any more, not even as dead. It has
+// no function that would tell.
+func Forgotten(m *Membership) bool {
+	ml := reflect.ValueOf(m.ml).Elem()
+	lock := (*sync.RWMutex)(unsafe.Pointer(ml.FieldByName("nodeLock").UnsafeAddr()))
+	lock.RLock()
+	defer lock.RUnlock()
+	return ml.FieldByName("nodeMap").Len() == 1
+}
 
 // PlanRedial exposes the plan of a look.
 func PlanRedial(members []Member, retryJoin []string, look int) ([]netip.AddrPort, []string) {

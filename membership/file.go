@@ -20,7 +20,7 @@ func writeFile(path string, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	defer os.Remove(tmp.Name()) // without effect after the rename
+	defer func() { _ = os.Remove(tmp.Name()) }() // without effect after the rename
 	_, err = tmp.Write(data)
 	if err == nil {
 		err = tmp.Sync()
@@ -51,7 +51,7 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,6 +48,7 @@ type Membership struct {
 	wg     sync.WaitGroup
 	cancel context.CancelFunc
 
+	peersMu sync.Mutex // one writer of the peer file, and none after forgetPeers
 	leaveMu sync.Mutex // one Leave at a time, and no Close within it
 }
 
@@ -203,13 +202,10 @@ func (m *Membership) Leave(ctx context.Context) error {
 	err := m.publish(func(meta *Meta) { meta.Leaving = true }, patience)
 	// Gossip may be lost, and memberlist's leave message does not say so much; an exchange with each does.
 	err = errors.Join(err, m.exchangeAll(ctx), m.ml.Leave(patience))
-	if m.cfg.DataDir != "" {
-		os.Remove(filepath.Join(m.cfg.DataDir, PeerFileName))
-	}
 	if err != nil {
-		return fmt.Errorf("leave: not every member could be told; those take this node for failed until another tells them: %w", err)
+		err = fmt.Errorf("leave: not every member could be told; those take this node for failed until another tells them: %w", err)
 	}
-	return nil
+	return errors.Join(err, m.forgetPeers())
 }
 
 // patience is how long to wait for a message to go out.

@@ -189,8 +189,12 @@ func TestWipedNodeAtItsOldAddressIsTakenAtOnce(t *testing.T) {
 }
 
 func TestNodeComesBackAtNewAddress(t *testing.T) {
-	a, c := open(t, config(t, "a")), open(t, config(t, "c"))
-	cfg := config(t, "b")
+	seldom := membership.Seam{Timers: func(timers *membership.Timers) {
+		quick(timers)
+		timers.PushPull = time.Hour // nothing but the node itself corrects the others
+	}}
+	a, c := open(t, membership.WithSeam(config(t, "a"), seldom)), open(t, membership.WithSeam(config(t, "c"), seldom))
+	cfg := membership.WithSeam(config(t, "b"), seldom)
 	b := open(t, cfg)
 	join(t, b, a)
 	join(t, c, a)
@@ -432,7 +436,7 @@ func TestStrangersAreIgnored(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { stranger.Shutdown() })
+		t.Cleanup(func() { _ = stranger.Shutdown() })
 		if _, err := stranger.Join([]string{addr(a)}); err != nil {
 			t.Fatal(err)
 		}

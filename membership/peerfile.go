@@ -2,8 +2,11 @@ package membership
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -91,6 +94,8 @@ func (m *Membership) loadPeers() []Member {
 
 // savePeers writes the peer file when the table has changed since the last time.
 func (m *Membership) savePeers() {
+	m.peersMu.Lock()
+	defer m.peersMu.Unlock()
 	if m.cfg.DataDir == "" || m.left.Load() || !m.table.takeDirty() {
 		return
 	}
@@ -104,4 +109,17 @@ func (m *Membership) savePeers() {
 			m.log.Error("peer file is not written: a restart will not know the other members", "error", err)
 		}
 	}
+}
+
+// forgetPeers removes the peer file when this node has left: a restart is not to find its way back by itself.
+func (m *Membership) forgetPeers() error {
+	if m.cfg.DataDir == "" {
+		return nil
+	}
+	m.peersMu.Lock()
+	defer m.peersMu.Unlock()
+	if err := os.Remove(filepath.Join(m.cfg.DataDir, PeerFileName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("leave: forget peers: %w", err)
+	}
+	return nil
 }

@@ -12,7 +12,7 @@ import (
 
 // Limits of one look for absent members.
 const (
-	maxRedial      = 16 // failed members dialed in one look; the next look takes the next ones
+	maxRedial      = 16 // failed members in one look; the next look takes the next ones
 	joinEveryLooks = 6  // retry_join is looked at in every so-many-th look when this node is not alone
 )
 

@@ -52,18 +52,18 @@ func TestPlanRedial(t *testing.T) {
 	for n := range 40 {
 		many = append(many, membership.Member{Name: fmt.Sprint(n), Status: api.NodeFailed, Address: at(n)})
 	}
-	dialed := map[netip.AddrPort]bool{}
+	tried := map[netip.AddrPort]bool{}
 	for look := range 5 {
 		dial, _ := membership.PlanRedial(many, nil, look)
 		if len(dial) != 16 {
 			t.Errorf("look %d dials %d", look, len(dial))
 		}
 		for _, addr := range dial {
-			dialed[addr] = true
+			tried[addr] = true
 		}
 	}
-	if len(dialed) != len(many) {
-		t.Errorf("%d of %d were ever dialed", len(dialed), len(many))
+	if len(tried) != len(many) {
+		t.Errorf("%d of %d were ever tried", len(tried), len(many))
 	}
 }
 

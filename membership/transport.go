@@ -88,13 +88,13 @@ func (t *transport) DialAddressTimeout(a memberlist.Address, timeout time.Durati
 	t.conns[tracked] = struct{}{}
 	t.mu.Unlock()
 	if err := t.ctx.Err(); err != nil { // shut down meanwhile, perhaps too early to have seen this connection
-		tracked.Close()
+		_ = tracked.Close()
 		return nil, err
 	}
 	return tracked, nil
 }
 
-// Shutdown ends all that was dialed and closes the port.
+// Shutdown ends all outgoing streams and closes the port.
 func (t *transport) Shutdown() error {
 	t.cancel()
 	t.mu.Lock()
@@ -102,7 +102,7 @@ func (t *transport) Shutdown() error {
 	t.conns = map[net.Conn]struct{}{}
 	t.mu.Unlock()
 	for conn := range conns {
-		conn.Close()
+		_ = conn.Close()
 	}
 	return t.NetTransport.Shutdown()
 }
