@@ -79,15 +79,18 @@ func processesIn(dir string) []int {
 	if err != nil {
 		return nil
 	}
-	links, _ := filepath.Glob("/proc/[0-9]*/cwd") // its only error is a malformed pattern
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil // a system without it: the postmaster's own pid is all there is to go by
+	}
 	var pids []int
-	for _, link := range links {
-		cwd, err := os.Readlink(link)
-		if err != nil || cwd != real {
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link)))
-		if err == nil && pid != os.Getpid() && alive(pid) {
+		cwd, err := os.Readlink("/proc/" + entry.Name() + "/cwd")
+		if err == nil && cwd == real && alive(pid) {
 			pids = append(pids, pid)
 		}
 	}
