@@ -65,11 +65,11 @@ func checkNodes(s *api.Status) []problem {
 		if !n.LastSeen.IsZero() {
 			what += ", last seen " + ago(s.AsOf.Sub(n.LastSeen)) + " ago"
 		}
-		out = append(out, problem{
-			what: what + ".",
-			next: fmt.Sprintf("Check the machine %s, its network and its agent, and start the agent again: it rejoins by itself. "+
-				"Gone for good: pgraft force-leave %s", n.Address, n.Name),
-		})
+		next := fmt.Sprintf("Check the machine %s, its network and its agent, and start the agent again: it rejoins by itself.", n.Address)
+		if s.HasQuorum { // without one nobody can be removed
+			next += " Gone for good: pgraft force-leave " + n.Name
+		}
+		out = append(out, problem{what: what + ".", next: next})
 	}
 	return out
 }
