@@ -18,12 +18,12 @@ var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 // machine drives one FSM as Raft does, an entry at a time, and stands for the leader's clock.
 type machine struct {
 	*fsm.FSM
-	t     *testing.T
+	t     testing.TB
 	index uint64
 	now   time.Time
 }
 
-func newMachine(t *testing.T) *machine {
+func newMachine(t testing.TB) *machine {
 	t.Helper()
 	return &machine{FSM: fsm.New(hclog.NewNullLogger()), t: t, now: start}
 }
@@ -76,7 +76,7 @@ func (m *machine) restore(b []byte) {
 	}
 }
 
-func storeBytes(t *testing.T, s *fsm.Store) []byte {
+func storeBytes(t testing.TB, s *fsm.Store) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	n, err := s.WriteTo(&b)
