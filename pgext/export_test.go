@@ -24,3 +24,6 @@ func SplitStatements(query string) ([][]string, error) {
 	}
 	return out, err
 }
+
+// SQLState returns the SQLSTATE of an API code.
+func SQLState(code string) string { return sqlState(code) }

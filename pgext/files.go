@@ -180,6 +180,25 @@ func (f Files) script(name, schema string) (string, error) {
 	return strings.ReplaceAll(b.String(), "@extschema@", schema), nil
 }
 
+// functions returns the names of the functions that installing a version puts into the user's schema.
+func (f Files) functions(version string) ([]string, error) {
+	scripts, _ := f.chain("", version)
+	var names []string
+	for _, name := range scripts {
+		content, err := fs.ReadFile(f.fs, name)
+		if err != nil {
+			return nil, fmt.Errorf("read script: %w", err)
+		}
+		for line := range strings.Lines(string(content)) {
+			if rest, ok := strings.CutPrefix(line, "CREATE FUNCTION @extschema@."); ok {
+				function, _, _ := strings.Cut(rest, "(")
+				names = append(names, function)
+			}
+		}
+	}
+	return names, nil
+}
+
 // newer reports whether version a is later than b, number by number.
 func newer(a, b string) bool {
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")

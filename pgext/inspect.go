@@ -26,8 +26,10 @@ type serverState struct {
 
 	extension, extensionOwner string // of pgraft as an extension, "" = none
 	extensionOwnerSuper       bool
-	inline, inlineSchema      string // version and functions' schema of pgraft without an extension
-	schemaOwner               string // of schema pgraft, "" = none
+	ours                      bool     // schema pgraft has what this package's scripts make
+	leftover                  []string // functions of an earlier installation whose schema pgraft was dropped
+	inline, inlineSchema      string   // version and functions' schema of pgraft without an extension
+	schemaOwner               string   // of schema pgraft, "" = none
 	schemaOwnerSuper          bool
 	dblink, dblinkAvailable   bool
 	available                 bool // the server finds this build's version of the extension
@@ -65,7 +67,7 @@ SELECT current_setting('server_version_num')::int, current_setting('server_versi
        EXISTS (SELECT FROM pg_available_extension_versions WHERE name = 'pgraft' AND version = $1),
        EXISTS (SELECT FROM pg_roles WHERE rolname = 'pgraft_admin'),
        EXISTS (SELECT FROM pg_roles WHERE rolname = $2),
-       e.extversion IS NULL AND to_regprocedure('pgraft.version()') IS NOT NULL,
+       to_regprocedure('pgraft.version()') IS NOT NULL,
        to_regclass('pgraft.local') IS NOT NULL
   FROM pg_roles AS r
   LEFT JOIN pg_extension AS e ON e.extname = 'pgraft'
@@ -81,18 +83,18 @@ func inspect(ctx context.Context, conn *pgx.Conn, q querier, opt InstallOptions)
 	if err != nil {
 		return s, err
 	}
-	var hasInline, hasLocal bool
+	var hasLocal bool
 	err = q.QueryRow(ctx, inspectSQL, target, opt.AgentRole).Scan(&s.versionNum, &s.serverVersion, &s.inRecovery,
 		&s.user, &s.superuser, &s.database, &s.extension, &s.extensionOwner, &s.extensionOwnerSuper,
 		&s.schemaOwner, &s.schemaOwnerSuper, &s.dblink, &s.dblinkAvailable, &s.available, &s.adminRole, &s.agentRole,
-		&hasInline, &hasLocal)
+		&s.ours, &hasLocal)
 	if err != nil {
 		return s, installError(fmt.Errorf("inspect server: %w", err))
 	}
 	if err := trusted(s, opt); err != nil {
 		return s, err
 	}
-	if hasInline {
+	if s.ours && s.extension == "" {
 		if err := q.QueryRow(ctx, inlineSQL).Scan(&s.inline, &s.inlineSchema); err != nil {
 			return s, installError(fmt.Errorf("read version of schema pgraft: %w", err))
 		}
@@ -102,6 +104,11 @@ func inspect(ctx context.Context, conn *pgx.Conn, q querier, opt InstallOptions)
 			Scan(&s.localRunDir, &s.localPort, &s.localName)
 		if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 			return s, installError(fmt.Errorf("read table pgraft.local: %w", err))
+		}
+	}
+	if s.installed() == "" {
+		if err := inspectLeftover(ctx, q, &s, opt, target); err != nil {
+			return s, err
 		}
 	}
 	if err := inspectRights(ctx, q, &s, opt, hasLocal); err != nil {
@@ -114,6 +121,23 @@ const inlineSQL = `
 SELECT pgraft.version(), coalesce((SELECT n.nspname::text FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace
         WHERE p.proname = 'pgraft_is_leader' AND p.pronargs = 0
           AND p.proowner = (SELECT nspowner FROM pg_namespace WHERE nspname = 'pgraft') LIMIT 1), '')`
+
+// inspectLeftover finds functions of our names and of our own role. DROP SCHEMA pgraft leaves them behind where there was
+// no extension around them.
+func inspectLeftover(ctx context.Context, q querier, s *serverState, opt InstallOptions, target string) error {
+	names, err := opt.Files.functions(target)
+	if err != nil {
+		return err
+	}
+	err = q.QueryRow(ctx, `
+SELECT coalesce(array_agg(p.oid::regprocedure::text ORDER BY p.proname), '{}') FROM pg_proc AS p
+  JOIN pg_namespace AS n ON n.oid = p.pronamespace JOIN pg_roles AS r ON r.oid = p.proowner
+ WHERE n.nspname = $1 AND p.proname = ANY ($2) AND r.rolname = current_user`, opt.Schema, names).Scan(&s.leftover)
+	if err != nil {
+		return fmt.Errorf("look for functions of an earlier installation: %w", err)
+	}
+	return nil
+}
 
 // trusted refuses objects whose owner could run code of his with the agent's rights, by a trigger for instance.
 func trusted(s serverState, opt InstallOptions) error {

@@ -148,6 +148,10 @@ func apply(ctx context.Context, conn *pgx.Conn, opt InstallOptions) ([]Change, s
 		return nil, none, fmt.Errorf("begin installation: %w", err)
 	}
 	defer func() { _ = tx.Rollback(context.WithoutCancel(ctx)) }()
+	// Without a standby that confirms, a synchronous commit would never end.
+	if _, err := tx.Exec(ctx, "SET LOCAL synchronous_commit = local; SET LOCAL lock_timeout = '60s'"); err != nil {
+		return nil, none, fmt.Errorf("prepare installation: %w", err)
+	}
 	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(advisoryLock)); err != nil {
 		return nil, none, fmt.Errorf("lock installation: %w", err)
 	}

@@ -93,6 +93,10 @@ func TestInstallInline(t *testing.T) {
 		t.Errorf("%s objects are left", left)
 	}
 	mustInstall(t, conn, inline())
+	exec1(t, conn, "DROP SCHEMA pgraft CASCADE") // as hints tell people to do
+	if report := mustInstall(t, conn, inline()); report.Version != "1.0" {
+		t.Errorf("after DROP SCHEMA: %+v", report)
+	}
 }
 
 // TestInstallAtOnce has agents of several databases share a server and its directory.
@@ -158,6 +162,34 @@ func TestUpgrade(t *testing.T) {
 				t.Errorf("an older agent found %+v, want the newer version left alone", report)
 			}
 		})
+	}
+}
+
+// TestForeignExtension has something else by the name of pgraft, with a module of its own.
+func TestForeignExtension(t *testing.T) {
+	server := privateServer(t)
+	conn := postgrestest.Connect(t, server, "postgres")
+	dir := filepath.Join(text(t, conn, "SELECT setting FROM pg_config WHERE name = 'SHAREDIR'"), "extension")
+	for name, content := range map[string]string{
+		"pgraft.control":  "default_version = '1.0'\nmodule_pathname = '$libdir/pgraft'\n",
+		"pgraft--1.0.sql": "CREATE FUNCTION pgraft_other() RETURNS int LANGUAGE sql AS 'SELECT 1';\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opt := pgext.InstallOptions{RunDir: "/run/x", ConsolePort: 7403}
+	if report := mustInstall(t, conn, opt); !report.Inline || len(report.Changes) == 0 {
+		t.Errorf("beside another extension's files: %+v", report)
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "pgraft.control")); err != nil || !strings.Contains(string(got), "module_pathname") {
+		t.Errorf("its control file: %q, %v", got, err)
+	}
+	postgrestest.CreateDatabase(t, server, "other", "")
+	conn = postgrestest.Connect(t, server, "other")
+	exec1(t, conn, "CREATE EXTENSION pgraft")
+	if e := installError(t, conn, opt); e.Kind != pgext.InstallForeign || !strings.Contains(e.Message, "another extension") {
+		t.Errorf("beside another extension: %v", e)
 	}
 }
 

@@ -54,6 +54,12 @@ func planStandby(s serverState, changes []Change) ([]Change, error) {
 
 func planObjects(s serverState, opt InstallOptions, target string) ([]Change, error) {
 	have := s.installed()
+	if s.extension != "" && !s.ours {
+		return nil, &InstallError{
+			Kind: InstallForeign, Message: "database " + s.database + " has another extension by the name of pgraft",
+			Hint: "remove it with DROP EXTENSION pgraft, or give pgraft another database",
+		}
+	}
 	if have == target || have != "" && newer(have, target) {
 		return nil, nil
 	}
@@ -83,6 +89,11 @@ func objectChanges(s serverState, opt InstallOptions, target string) ([]Change, 
 	var changes []Change
 	if !s.dblink {
 		changes = append(changes, Change{What: "create extension dblink", SQL: "CREATE EXTENSION IF NOT EXISTS dblink SCHEMA public"})
+	}
+	if len(s.leftover) > 0 {
+		changes = append(changes, Change{
+			What: "remove the functions of an earlier installation", SQL: "DROP FUNCTION " + strings.Join(s.leftover, ", "),
+		})
 	}
 	canExtend := s.available || s.extensionDir != ""
 	switch {
@@ -117,7 +128,7 @@ func inlineChanges(s serverState, opt InstallOptions, target string) ([]Change, 
 		return nil, &InstallError{
 			Kind:    InstallNoScript,
 			Message: fmt.Sprintf("no script leads from version %q of schema pgraft to %s", s.inline, target),
-			Hint:    "remove it with DROP SCHEMA pgraft CASCADE; the agent creates it again and fills it from the cluster's state",
+			Hint:    "run DROP SCHEMA pgraft CASCADE; the agent creates it again and fills it from the cluster's state",
 		}
 	}
 	var changes []Change

@@ -115,13 +115,13 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'table pgraft.meta has lost its row'
             USING ERRCODE = 'object_not_in_prerequisite_state',
-                  HINT = 'Run DROP EXTENSION pgraft; the agent creates it again and fills it from the cluster''s state.';
+                  HINT = 'Run DROP EXTENSION pgraft, or DROP SCHEMA pgraft CASCADE if there is no extension; the agent creates it again and fills it from the cluster''s state.';
     END IF;
     IF m.cluster_id NOT IN (cluster, '') THEN
         RAISE EXCEPTION 'this database holds the rows of another cluster'
             USING ERRCODE = 'object_not_in_prerequisite_state',
                   DETAIL = format('The rows are of cluster %s, the agent is of cluster %s.', m.cluster_id, cluster),
-                  HINT = 'Point the agent to its own database, or, to give this database to the agent''s cluster, run DROP EXTENSION pgraft first.';
+                  HINT = 'Point the agent to its own database, or, to give this database to the agent''s cluster, run DROP EXTENSION pgraft first, or DROP SCHEMA pgraft CASCADE if there is no extension.';
     END IF;
     IF new_index < old_index THEN
         RAISE EXCEPTION 'applied index can''t go back from % to %', old_index, new_index
@@ -570,10 +570,7 @@ DECLARE
     busy integer;
     names text;
     types text;
-    code text;
-    msg text;
     det text;
-    hnt text;
 BEGIN
     SELECT * INTO place FROM pgraft.local_place();
     IF place.run_dir IS NULL THEN
@@ -613,11 +610,10 @@ BEGIN
         SELECT string_agg('pgraft.text_or_error(c' || i || ')', ', '), string_agg('c' || i || ' text', ', ') INTO names, types FROM generate_series(1, columns) AS i;
         RETURN QUERY EXECUTE format('SELECT ARRAY[%s] FROM %s.dblink_get_result($1) AS r(%s)', names, dblink, types) USING 'pgraft'::text;
     EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
-        GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, msg = MESSAGE_TEXT, det = PG_EXCEPTION_DETAIL, hnt = PG_EXCEPTION_HINT;
         IF connected THEN
             EXECUTE format('SELECT %s.dblink_disconnect($1)', dblink) USING 'pgraft'::text;
         END IF;
-        RAISE EXCEPTION '%', msg USING ERRCODE = code, DETAIL = det, HINT = hnt;
+        RAISE;
     END;
     EXECUTE format('SELECT %s.dblink_disconnect($1)', dblink) USING 'pgraft'::text;
 END $$;
