@@ -15,7 +15,7 @@ func serve(ctx context.Context, flags *config.Flags, cfg *config.Config, stderr 
 	a, err := agent.New(agent.Options{
 		Config: cfg, Logger: log,
 		Reload: func() (*config.Config, []config.Problem, error) {
-			return config.Load(config.LoadOptions{Paths: flags.Configs, Flags: flags})
+			return config.Load(config.LoadOptions{Flags: flags})
 		},
 	})
 	if err != nil {

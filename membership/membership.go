@@ -29,7 +29,7 @@ type Membership struct {
 	timers    Timers
 	log       hclog.Logger
 	self      identity // except clusterID
-	retryJoin []string
+	retry     atomic.Pointer[retry]
 	ml        *memberlist.Memberlist
 	keyring   *keyring // nil = no encryption
 	table     *table
@@ -68,11 +68,11 @@ func Open(cfg Config) (*Membership, error) {
 	}
 	m := &Membership{
 		cfg: cfg, timers: timers, log: cfg.Logger, meta: cfg.Meta,
-		retryJoin: append(append([]string(nil), cfg.Join...), cfg.RetryJoin...),
-		events:    newNotifier(), limit: newLimiter(quietFor),
+		events: newNotifier(), limit: newLimiter(quietFor),
 		view: staleView{kick: make(chan struct{}, 1)},
 		self: identity{name: cfg.NodeName, serverID: uuid.MustParse(cfg.ServerID).String()},
 	}
+	m.SetRetryJoin(cfg.RetryJoin, cfg.RetryInterval)
 	m.table = newTable(cfg.NodeName, m.loadPeers())
 	if m.keyring, err = openKeyring(cfg.DataDir, cfg.Encrypt, m.log); err != nil {
 		return nil, fmt.Errorf("open gossip: %w", err)

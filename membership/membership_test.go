@@ -448,3 +448,9 @@ func TestStrangersAreIgnored(t *testing.T) {
 		})
 	}
 }
+
+func TestSetRetryJoin(t *testing.T) {
+	a, b := open(t, config(t, "a")), open(t, config(t, "b"))
+	b.SetRetryJoin([]string{addr(a)}, 0)
+	eventually(t, all(sees(a, "a", "b"), sees(b, "a", "b")))
+}

@@ -46,15 +46,31 @@ func planRedial(members []Member, retryJoin []string, look int) redialPlan {
 	return plan
 }
 
+// retry says whom to look for and how often.
+type retry struct {
+	join     []string
+	interval time.Duration
+}
+
+// SetRetryJoin changes whom this node looks for from the next look on; what Config.Join named stays. An interval of 0
+// leaves it as it is.
+func (m *Membership) SetRetryJoin(addrs []string, interval time.Duration) {
+	if interval <= 0 {
+		interval = m.cfg.RetryInterval
+	}
+	m.retry.Store(&retry{join: slices.Concat(m.cfg.Join, addrs), interval: interval})
+}
+
 // runRedial looks for members that are not here.
 func (m *Membership) runRedial(ctx context.Context) {
 	for look := 0; ; look++ {
 		if !m.left.Load() {
-			m.redial(ctx, planRedial(m.table.list(), m.retryJoin, look))
+			m.redial(ctx, planRedial(m.table.list(), m.retry.Load().join, look))
 		}
 		// Nodes started together should not look together.
-		jitter := time.Duration(rand.Int64N(int64(m.cfg.RetryInterval)/4 + 1))
-		if !sleep(ctx, m.cfg.RetryInterval-jitter) {
+		interval := m.retry.Load().interval
+		jitter := time.Duration(rand.Int64N(int64(interval)/4 + 1))
+		if !sleep(ctx, interval-jitter) {
 			return
 		}
 	}

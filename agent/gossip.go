@@ -1,0 +1,69 @@
+package agent
+
+import (
+	"github.com/hashicorp/raft"
+
+	"github.com/pgraft/pgraft/agent/leader"
+	"github.com/pgraft/pgraft/agent/status"
+	"github.com/pgraft/pgraft/api"
+	"github.com/pgraft/pgraft/config"
+	"github.com/pgraft/pgraft/fsm"
+	"github.com/pgraft/pgraft/internal/version"
+	"github.com/pgraft/pgraft/membership"
+)
+
+// protocol is the version of what agents say to each other; each release can talk to the one before it.
+const protocol = 1
+
+// ownMeta is what this node tells the others about itself.
+func ownMeta(cfg *config.Config) membership.Meta {
+	return membership.Meta{
+		RaftAddress: cfg.RaftAdvertise(), HTTPAddress: cfg.HTTPURL(), PostgresAddress: cfg.PostgresAdvertise(),
+		Version: version.Version, Protocol: protocol, Expect: cfg.BootstrapExpect,
+		NonVoting: cfg.NonVoting, Witness: cfg.Witness,
+	}
+}
+
+// leaderMembers turns gossip's view into what reconciliation compares with the registry.
+func leaderMembers(members []membership.Member) []leader.Member {
+	out := make([]leader.Member, 0, len(members))
+	for _, m := range members {
+		out = append(out, leader.Member{Status: m.Status, Node: fsm.Node{
+			Name: m.Name, ServerID: m.Meta.ServerID, RaftAddress: m.Meta.RaftAddress, GossipAddress: m.Address.String(),
+			HTTPAddress: m.Meta.HTTPAddress, PostgresAddress: m.Meta.PostgresAddress, Version: m.Meta.Version,
+			Protocol: m.Meta.Protocol, NonVoting: m.Meta.NonVoting, Witness: m.Meta.Witness, Zone: m.Meta.Zone,
+		}})
+	}
+	return out
+}
+
+func statusMembers(members []membership.Member) map[string]status.Member {
+	out := make(map[string]status.Member, len(members))
+	for _, m := range members {
+		out[m.Meta.ServerID] = status.Member{Status: m.Status, LastSeen: m.LastSeen}
+	}
+	return out
+}
+
+func apiMembers(members []membership.Member) []api.Member {
+	out := make([]api.Member, 0, len(members))
+	for _, m := range members {
+		out = append(out, m.API())
+	}
+	return out
+}
+
+// raftAddress finds where a server is now: gossip's word first, since it is the newest, then the registry's.
+func raftAddress(members []membership.Member, registry []fsm.Node, id raft.ServerID) (string, bool) {
+	for _, m := range members {
+		if m.Meta.ServerID == string(id) && m.Status == api.NodeAlive {
+			return m.Meta.RaftAddress, true
+		}
+	}
+	for _, n := range registry {
+		if n.ServerID == string(id) {
+			return n.RaftAddress, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,46 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pgraft/pgraft/agent/telemetry"
+	"github.com/pgraft/pgraft/consensus"
+	"github.com/pgraft/pgraft/fsm"
+	"github.com/pgraft/pgraft/internal/version"
+)
+
+// openMetrics comes before the parts that report to it.
+func (a *Agent) openMetrics(context.Context) error {
+	metrics, err := telemetry.New(telemetry.Config{
+		Logger: a.log.Named("metrics"), Status: a.Status, Applier: a.applierStatus, Version: version.Version,
+	})
+	if err != nil {
+		return err
+	}
+	if err := metrics.InstallGlobal(); err != nil {
+		return err
+	}
+	health := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pgraft_gossip_health_score",
+		Help: "0 when this node answers gossip in time; it grows when the node is too slow to judge the others.",
+	}, func() float64 { return float64(a.gossip.HealthScore()) })
+	if err := metrics.Registry().Register(health); err != nil {
+		return fmt.Errorf("register metrics of gossip: %w", err)
+	}
+	a.metrics = metrics
+	return nil
+}
+
+func (a *Agent) applierStatus() (fsm.ApplierStatus, bool) {
+	if a.database == nil {
+		return fsm.ApplierStatus{}, false
+	}
+	return a.database.applier.Status(), true
+}
+
+func (a *Agent) consensusHooks() consensus.Hooks {
+	return consensus.Hooks{Proposal: a.metrics.Proposal, Entry: a.metrics.Entry, Refused: a.metrics.Refused}
+}
