@@ -205,37 +205,37 @@ func (b *fakeBackend) Settings(context.Context) ([]api.Setting, error) {
 const consolePort = 7403
 
 // openConsole serves backend in a directory of its own, which it returns. PostgreSQL's user may connect.
-func openConsole(t testing.TB, backend pgext.Backend, change ...func(*pgext.ConsoleConfig)) string {
-	t.Helper()
-	cfg := pgext.ConsoleConfig{Backend: backend, RunDir: openDir(t), Port: consolePort, AllowUIDs: []uint32{serverUID(t)}}
+func openConsole(tb testing.TB, backend pgext.Backend, change ...func(*pgext.ConsoleConfig)) string {
+	tb.Helper()
+	cfg := pgext.ConsoleConfig{Backend: backend, RunDir: openDir(tb), Port: consolePort, AllowUIDs: []uint32{serverUID(tb)}}
 	for _, f := range change {
 		f(&cfg)
 	}
 	console := pgext.NewConsole(cfg)
 	if err := console.Open(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := console.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return cfg.RunDir
 }
 
 // serverUID is whom the test servers run as.
-func serverUID(t testing.TB) uint32 {
-	t.Helper()
+func serverUID(tb testing.TB) uint32 {
+	tb.Helper()
 	if os.Geteuid() != 0 {
 		return uint32(os.Geteuid())
 	}
 	u, err := user.Lookup("postgres")
 	if err != nil {
-		t.Skipf("SKIPPED, needs the user postgres: %v", err)
+		tb.Skipf("SKIPPED, needs the user postgres: %v", err)
 	}
 	uid, err := strconv.ParseUint(u.Uid, 10, 32)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return uint32(uid)
 }

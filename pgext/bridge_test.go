@@ -105,8 +105,10 @@ func TestFrozenAgent(t *testing.T) {
 	exec1(t, conn, "RESET pgraft.command_timeout; SET statement_timeout = '200ms'")
 	quick(t, "SELECT pgraft_kv_put('a', 'b')", "57014", "statement timeout")
 	exec1(t, conn, "RESET statement_timeout")
+	entered := make(chan struct{})
+	backend.setHook(func(ctx context.Context, _ string) error { close(entered); <-ctx.Done(); return ctx.Err() })
 	go func() {
-		time.Sleep(200 * time.Millisecond)
+		<-entered
 		_ = conn.PgConn().CancelRequest(context.Background())
 	}()
 	quick(t, "SELECT pgraft_kv_put('a', 'b')", "57014", "user request")

@@ -19,23 +19,23 @@ import (
 	"github.com/pgraft/pgraft/pgext"
 )
 
-func connectConsole(t testing.TB, runDir string) *pgx.Conn {
-	t.Helper()
-	conn, err := pgx.Connect(testContext(t), fmt.Sprintf("host=%s port=%d user=x dbname=x default_query_exec_mode=simple_protocol", runDir, consolePort))
+func connectConsole(tb testing.TB, runDir string) *pgx.Conn {
+	tb.Helper()
+	conn, err := pgx.Connect(testContext(tb), fmt.Sprintf("host=%s port=%d user=x dbname=x default_query_exec_mode=simple_protocol", runDir, consolePort))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	tb.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn
 }
 
 // sqlErr runs a statement that must fail and returns PostgreSQL's form of the error.
-func sqlErr(t testing.TB, conn *pgx.Conn, sql string) *pgconn.PgError {
-	t.Helper()
-	_, err := conn.PgConn().Exec(testContext(t), sql).ReadAll()
+func sqlErr(tb testing.TB, conn *pgx.Conn, sql string) *pgconn.PgError {
+	tb.Helper()
+	_, err := conn.PgConn().Exec(testContext(tb), sql).ReadAll()
 	var e *pgconn.PgError
 	if !errors.As(err, &e) {
-		t.Fatalf("%.100s: got %v, want an error from the server", sql, err)
+		tb.Fatalf("%.100s: got %v, want an error from the server", sql, err)
 	}
 	return e
 }

@@ -16,21 +16,21 @@ import (
 )
 
 // writeStatus writes a status file that is true now.
-func writeStatus(t testing.TB, dir string, s api.Status, fresh time.Duration) {
-	t.Helper()
+func writeStatus(tb testing.TB, dir string, s api.Status, fresh time.Duration) {
+	tb.Helper()
 	if err := (pgext.StatusFile{Path: pgext.StatusPath(dir)}).Write(s, time.Now(), fresh); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // newInstalled is a server with the extension's objects, which look for the agent in the directory.
-func newInstalled(t testing.TB, dir string) *pgx.Conn {
-	t.Helper()
-	server := postgrestest.TempInstance(t, postgrestest.NoSync)
-	conn := postgrestest.Connect(t, server, "postgres")
+func newInstalled(tb testing.TB, dir string) *pgx.Conn {
+	tb.Helper()
+	server := postgrestest.TempInstance(tb, postgrestest.NoSync)
+	conn := postgrestest.Connect(tb, server, "postgres")
 	opt := inline()
 	opt.RunDir = dir
-	mustInstall(t, conn, opt)
+	mustInstall(tb, conn, opt)
 	return conn
 }
 
@@ -108,10 +108,7 @@ func TestStatusFunctions(t *testing.T) {
 		check(t, "SELECT pgraft_get_version()", "1.0")
 		check(t, "SELECT last_index FROM pgraft_log_get_stats()", "0")
 	})
-	whole, err := wholeFile(exampleStatus())
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := wholeFile(t, exampleStatus())
 	for name, content := range map[string]string{
 		"empty": "", "binary": "\xff\x00\xfe", "no json": "hello", "other json": "[1]\n", "head only": whole[:512], "cut": whole[:len(whole)-40],
 		"types":      `{"head":{"fresh_until_us":99999999999999999,"written_us":1,"is_leader":"perhaps","lease_until_us":[],"term":{},"node_id":"x"},` + "\n" + `"status":{"node_id":"x","nodes":[{"node_id":"y"}],"peers":[1],"term":1e40,"log":{"last_index":"z"}}}`,
@@ -148,17 +145,15 @@ func TestStatusFunctions(t *testing.T) {
 	})
 }
 
-func wholeFile(s api.Status) (string, error) {
-	dir, err := os.MkdirTemp("", "pgraft-ext-")
-	if err != nil {
-		return "", err
-	}
-	defer os.RemoveAll(dir)
-	if err := (pgext.StatusFile{Path: pgext.StatusPath(dir)}).Write(s, time.Now(), time.Minute); err != nil {
-		return "", err
-	}
+func wholeFile(t *testing.T, s api.Status) string {
+	t.Helper()
+	dir := t.TempDir()
+	writeStatus(t, dir, s, time.Minute)
 	content, err := os.ReadFile(pgext.StatusPath(dir))
-	return string(content), err
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
 }
 
 func TestStatusFileReadsBack(t *testing.T) {

@@ -12,13 +12,13 @@ import (
 	"github.com/pgraft/pgraft/pgext"
 )
 
-func frontendBytes(t testing.TB, messages ...pgproto3.FrontendMessage) []byte {
-	t.Helper()
+func frontendBytes(tb testing.TB, messages ...pgproto3.FrontendMessage) []byte {
+	tb.Helper()
 	var out []byte
 	for _, m := range messages {
 		var err error
 		if out, err = m.Encode(out); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return out

@@ -18,26 +18,26 @@ import (
 	"github.com/pgraft/pgraft/postgres/postgrestest"
 )
 
-func testContext(t testing.TB) context.Context {
-	t.Helper()
+func testContext(tb testing.TB) context.Context {
+	tb.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
-	t.Cleanup(cancel)
+	tb.Cleanup(cancel)
 	return ctx
 }
 
-func exec1(t testing.TB, conn *pgx.Conn, sql string, args ...any) {
-	t.Helper()
-	if _, err := conn.Exec(testContext(t), sql, args...); err != nil {
-		t.Fatalf("%s: %v", sql, err)
+func exec1(tb testing.TB, conn *pgx.Conn, sql string, args ...any) {
+	tb.Helper()
+	if _, err := conn.Exec(testContext(tb), sql, args...); err != nil {
+		tb.Fatalf("%s: %v", sql, err)
 	}
 }
 
 // text returns the single value of a query as text, <null> for null.
-func text(t testing.TB, conn *pgx.Conn, sql string) string {
-	t.Helper()
-	rows, err := conn.PgConn().Exec(testContext(t), sql).ReadAll()
+func text(tb testing.TB, conn *pgx.Conn, sql string) string {
+	tb.Helper()
+	rows, err := conn.PgConn().Exec(testContext(tb), sql).ReadAll()
 	if err != nil {
-		t.Fatalf("%s: %v", sql, err)
+		tb.Fatalf("%s: %v", sql, err)
 	}
 	var out []string
 	for _, row := range rows[len(rows)-1].Rows {
@@ -53,39 +53,39 @@ func text(t testing.TB, conn *pgx.Conn, sql string) string {
 	return strings.Join(out, "\n")
 }
 
-func mustInstall(t testing.TB, conn *pgx.Conn, opt pgext.InstallOptions) pgext.InstallReport {
-	t.Helper()
-	report, err := pgext.Install(testContext(t), conn, opt)
+func mustInstall(tb testing.TB, conn *pgx.Conn, opt pgext.InstallOptions) pgext.InstallReport {
+	tb.Helper()
+	report, err := pgext.Install(testContext(tb), conn, opt)
 	if err != nil {
-		t.Fatalf("install: %v", err)
+		tb.Fatalf("install: %v", err)
 	}
 	return report
 }
 
-func installError(t testing.TB, conn *pgx.Conn, opt pgext.InstallOptions) *pgext.InstallError {
-	t.Helper()
-	_, err := pgext.Install(testContext(t), conn, opt)
+func installError(tb testing.TB, conn *pgx.Conn, opt pgext.InstallOptions) *pgext.InstallError {
+	tb.Helper()
+	_, err := pgext.Install(testContext(tb), conn, opt)
 	var e *pgext.InstallError
 	if !errors.As(err, &e) {
-		t.Fatalf("install: got %v, want an *InstallError", err)
+		tb.Fatalf("install: got %v, want an *InstallError", err)
 	}
 	return e
 }
 
 // openDir is a temporary directory that the server's user may enter too.
-func openDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "pgraft-ext-")
+func openDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "pgraft-ext-") //nolint:usetesting // nobody else may enter a tb.TempDir
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return dir
 }

@@ -266,7 +266,7 @@ func local(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-func ident(name string) string { return pgx.Identifier{name}.Sanitize() }
+func ident(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 func removeFiles(dir string, names []string) error {
 	for _, name := range slices.Backward(names) { // the control file first

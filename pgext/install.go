@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// advisoryLock serializes installations in one database.
+// advisoryLock keeps installations in one database apart.
 const advisoryLock = 0x706772616674 // "pgraft"
 
 // InstallOptions say what Install and Plan bring about.

@@ -198,6 +198,7 @@ func TestInstallRefuses(t *testing.T) {
 	admin := postgrestest.Connect(t, server, "postgres")
 	exec1(t, admin, "CREATE ROLE plain LOGIN; CREATE ROLE prepared LOGIN")
 	as := func(t *testing.T, role, db string) *pgx.Conn {
+		t.Helper()
 		cfg, err := pgx.ParseConfig(server.DSN(db))
 		if err != nil {
 			t.Fatal(err)

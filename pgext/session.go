@@ -264,7 +264,7 @@ func (s *session) query(ctx context.Context, text string) error {
 }
 
 func (s *session) run(ctx context.Context, statement []token) (*result, error) {
-	if r, err, ok := clientSetting(statement); ok {
+	if r, ok, err := clientSetting(statement); ok {
 		return r, err
 	}
 	cmd, args, err := match(s.console.commands, statement)

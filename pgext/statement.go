@@ -140,19 +140,19 @@ func selectOne(context.Context, Backend, []string) (*result, error) {
 }
 
 // clientSetting answers the settings that drivers make at the start of a session.
-func clientSetting(statement []token) (*result, error, bool) {
+func clientSetting(statement []token) (_ *result, ok bool, _ error) {
 	if len(statement) < 2 || !statement[0].keyword("SET") || statement[1].keyword("DEBUG") {
-		return nil, nil, false
+		return nil, false, nil
 	}
 	last := strings.ToUpper(strings.Trim(statement[len(statement)-1].text, "="))
 	encoding := strings.EqualFold(statement[1].text, "client_encoding") || statement[1].keyword("NAMES")
 	if encoding && last != "UTF8" && last != "UTF-8" && last != "UNICODE" && last != "SQL_ASCII" && last != "DEFAULT" {
-		return nil, &sqlError{
+		return nil, true, &sqlError{
 			code: stateNotSupported, message: "the console speaks UTF-8 only, not " + shorten(last),
 			hint: "set PGCLIENTENCODING=UTF8",
-		}, true
+		}
 	}
-	return &result{tag: "SET"}, nil, true
+	return &result{tag: "SET"}, true, nil
 }
 
 func nodeArg(arg string) (int, error) {
