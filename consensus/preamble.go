@@ -35,7 +35,8 @@ type preamble struct {
 	ClusterID string        `json:"cluster_id,omitempty"`
 	From      raft.ServerID `json:"from"`
 	FromName  string        `json:"from_name,omitempty"`
-	// To is the server that is meant. Whoever else listens at its address now must not answer for it.
+	// To is the server that is meant. Whoever else listens at its address now must not answer for it. It is empty in
+	// requests, never Raft's, to an address of which it is to be learned who is there.
 	To raft.ServerID `json:"to"`
 }
 
@@ -143,7 +144,7 @@ func (p preamble) judge(cluster, clusterID string, self raft.ServerID) string {
 		return fmt.Sprintf("cluster_name %q is not ours, %q", p.Cluster, cluster)
 	case p.ClusterID != "" && clusterID != "" && p.ClusterID != clusterID:
 		return fmt.Sprintf("cluster id %s is not ours, %s: these are two clusters of the same name %q", p.ClusterID, clusterID, cluster)
-	case p.To != self:
+	case p.To != self && (p.To != "" || p.Kind == kindRaft):
 		return fmt.Sprintf("server %s was called and this is %s: the address belongs to another server now", p.To, self)
 	case p.From == self:
 		return "the caller has this server's own id: was a data_dir copied?"

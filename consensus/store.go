@@ -32,6 +32,10 @@ const (
 	statBlockInBytes = 512
 )
 
+// StateFiles returns the names, below the data directory, of all that makes a server the one that it is. Without them
+// the directory is fit for a new server. The id goes last: a state without it is refused.
+func StateFiles() []string { return []string{raftDir, identityFile} }
+
 // store is Raft's state on disk. raft-wal syncs each append; nothing here weakens that.
 type store struct {
 	dir       string // DATA_DIR/raft
