@@ -13,7 +13,8 @@ const (
 	MaxEntryOps  = 8192
 )
 
-// EntryID tells entries apart, so that one that is proposed twice is applied once. Its zero value asks for no such care.
+// EntryID tells entries apart, so that one that is proposed twice is applied once. Its zero value asks for no such
+// care.
 type EntryID [16]byte
 
 // Entry is what one raft log entry carries.

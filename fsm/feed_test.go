@@ -13,15 +13,15 @@ import (
 	"github.com/pgraft/pgraft/fsm"
 )
 
-func logsOfSets(t testing.TB, entries, ops int) []*raft.Log {
-	t.Helper()
+func logsOfSets(tb testing.TB, entries, ops int) []*raft.Log {
+	tb.Helper()
 	logs := make([]*raft.Log, entries)
 	for i := range logs {
 		e := fsm.Entry{Time: start}
 		for j := range ops {
 			e.Ops = append(e.Ops, fsm.KVSet{Key: fmt.Sprintf("key/%d/%d", i, j), Value: make([]byte, 256)})
 		}
-		logs[i] = command(t, uint64(i+1), e)
+		logs[i] = command(tb, uint64(i+1), e)
 	}
 	return logs
 }

@@ -39,8 +39,8 @@ func (f *FSM) Feed() *Feed { return f.feed }
 func (f *FSM) Apply(log *raft.Log) any { return f.ApplyBatch([]*raft.Log{log})[0] }
 
 // ApplyBatch implements raft.BatchingFSM: the whole batch becomes visible at once, and how Raft cuts the log into
-// batches makes no difference to what becomes of it. The response to a command is a []Result, one per operation; to
-// anything else nil.
+// batches makes no difference to what becomes of it. The response to a command is a []Result, one per operation, which
+// must not be changed: the store remembers it. To anything else it is nil.
 func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 	responses := make([]any, len(logs))
 	w := f.Store().begin()
@@ -76,7 +76,8 @@ func (f *FSM) apply(w *write, log *raft.Log) []Result {
 	return w.entry(entry)
 }
 
-// Snapshot implements raft.FSM. It only takes a view of the store, which Persist writes while entries go on being applied.
+// Snapshot implements raft.FSM. It only takes a view of the store, which Persist writes while entries go on being
+// applied.
 func (f *FSM) Snapshot() (raft.FSMSnapshot, error) {
 	return snapshot{f.Store().Snapshot()}, nil
 }

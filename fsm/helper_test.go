@@ -23,9 +23,9 @@ type machine struct {
 	now   time.Time
 }
 
-func newMachine(t testing.TB) *machine {
-	t.Helper()
-	return &machine{FSM: fsm.New(hclog.NewNullLogger()), t: t, now: start}
+func newMachine(tb testing.TB) *machine {
+	tb.Helper()
+	return &machine{FSM: fsm.New(hclog.NewNullLogger()), t: tb, now: start}
 }
 
 // apply puts the operations into one entry and returns their results.
@@ -76,24 +76,24 @@ func (m *machine) restore(b []byte) {
 	}
 }
 
-func storeBytes(t testing.TB, s *fsm.Store) []byte {
-	t.Helper()
+func storeBytes(tb testing.TB, s *fsm.Store) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	n, err := s.WriteTo(&b)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if n != int64(b.Len()) {
-		t.Fatalf("WriteTo says %d bytes, wrote %d", n, b.Len())
+		tb.Fatalf("WriteTo says %d bytes, wrote %d", n, b.Len())
 	}
 	return b.Bytes()
 }
 
-func command(t testing.TB, index uint64, e fsm.Entry) *raft.Log {
-	t.Helper()
+func command(tb testing.TB, index uint64, e fsm.Entry) *raft.Log {
+	tb.Helper()
 	data, err := fsm.EncodeEntry(e)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &raft.Log{Type: raft.LogCommand, Index: index, Term: 1 + index/1000, Data: data}
 }

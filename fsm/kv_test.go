@@ -1,6 +1,7 @@
 package fsm_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -283,8 +284,8 @@ func TestValidate(t *testing.T) {
 				}
 				return
 			}
-			apiErr, ok := err.(*api.Error)
-			if !ok || apiErr.Code != tc.code {
+			var apiErr *api.Error
+			if !errors.As(err, &apiErr) || apiErr.Code != tc.code {
 				t.Fatalf("got %#v, want code %s", err, tc.code)
 			}
 			if _, err := fsm.EncodeOp(tc.op); err == nil && !strings.HasPrefix(tc.name, "request") {

@@ -162,7 +162,8 @@ func (w *write) nodeBind(op NodeBind) Result {
 	return result
 }
 
-// bind returns the node id of a name. A name without one gets the wanted id or, with 0, the lowest that was never given.
+// bind returns the node id of a name. A name without one gets the wanted id or, with 0, the lowest that was never
+// given.
 func (w *write) bind(name string, want int) (int, *Result) {
 	if b := first[*binding](w.txn, nil, tableBinding, indexID, name); b != nil {
 		if want != 0 && want != b.NodeID {

@@ -198,7 +198,7 @@ func (r *snapshotReader) record(payload []byte) error {
 		return fmt.Errorf("%d requests for %d results", len(row.Requests), len(row.Results))
 	}
 	for i := range row.Results {
-		normalize(row.Results[i].Txn)
+		normalise(row.Results[i].Txn)
 	}
 	r.w.log.Window.add(row)
 	r.w.store.memory.enter(row)
@@ -221,7 +221,7 @@ func (r *snapshotReader) follows(key, table string) error {
 func (r *snapshotReader) load(row any) {
 	switch row := row.(type) {
 	case *api.KVPair:
-		normalizePair(row)
+		normalisePair(row)
 		r.w.kv.Keys++
 		r.w.kv.Bytes += pairSize(row)
 	case *tombstone:
@@ -232,19 +232,19 @@ func (r *snapshotReader) load(row any) {
 	}
 }
 
-// normalize undoes what msgpack does to empty slices.
-func normalize(t *api.TxnResponse) {
+// normalise undoes what msgpack does to empty slices.
+func normalise(t *api.TxnResponse) {
 	if t == nil {
 		return
 	}
 	for i := range t.Results {
 		for j := range t.Results[i].Pairs {
-			normalizePair(&t.Results[i].Pairs[j])
+			normalisePair(&t.Results[i].Pairs[j])
 		}
 	}
 }
 
-func normalizePair(pair *api.KVPair) {
+func normalisePair(pair *api.KVPair) {
 	if pair.Value == nil {
 		pair.Value = []byte{}
 	}

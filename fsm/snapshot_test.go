@@ -13,9 +13,9 @@ import (
 )
 
 // lived returns a machine whose store has rows in every table.
-func lived(t testing.TB) *machine {
-	t.Helper()
-	m := newMachine(t)
+func lived(tb testing.TB) *machine {
+	tb.Helper()
+	m := newMachine(tb)
 	m.apply(fsm.ClusterInit{ClusterID: "c-1", ClusterName: "prod"})
 	m.apply(register("a", "s1", 0), register("b", "s2", 7), fsm.NodeRemove{ServerID: "s1"})
 	m.apply(fsm.SessionCreate{ID: "s", LockDelay: fsm.MaxLockDelay}, fsm.SessionCreate{ID: "kept"})
@@ -191,6 +191,7 @@ func BenchmarkApplyBatchOf64(b *testing.B) { benchmarkApply(b, 64, 1) }
 func BenchmarkApplyEntryOf100(b *testing.B) { benchmarkApply(b, 1, 100) }
 
 func benchmarkApply(b *testing.B, entries, ops int) {
+	b.Helper()
 	f := fsm.New(hclog.NewNullLogger())
 	batch := logsOfSets(b, entries, ops)
 	b.ReportAllocs()
