@@ -2,9 +2,6 @@ package agent
 
 import (
 	"context"
-	"fmt"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pgraft/pgraft/agent/telemetry"
 	"github.com/pgraft/pgraft/consensus"
@@ -22,13 +19,6 @@ func (a *Agent) openMetrics(context.Context) error {
 	}
 	if err := metrics.InstallGlobal(); err != nil {
 		return err
-	}
-	health := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "pgraft_gossip_health_score",
-		Help: "0 when this node answers gossip in time; it grows when the node is too slow to judge the others.",
-	}, func() float64 { return float64(a.gossip.HealthScore()) })
-	if err := metrics.Registry().Register(health); err != nil {
-		return fmt.Errorf("register metrics of gossip: %w", err)
 	}
 	a.metrics = metrics
 	return nil

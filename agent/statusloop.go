@@ -29,7 +29,7 @@ func (a *Agent) Status() api.Status {
 			ServerID: string(a.raft.ServerID()), Name: a.cfg.NodeName, ClusterName: a.cfg.ClusterName,
 			Version: version.Version, Witness: a.cfg.Witness, StartedAt: a.started,
 		},
-		Members: statusMembers(a.gossip.Members()), Peers: a.prober.Peers(), Postgres: a.database.status(),
+		Members: statusMembers(a.gossip.Members()), GossipHealth: a.gossip.HealthScore(), Peers: a.prober.Peers(), Postgres: a.database.status(),
 	}
 	_, in.Registry = a.fsm.Store().Nodes(nil)
 	in.Recovering = in.ClusterID == "" || a.database.recovering() || !a.caughtUp()

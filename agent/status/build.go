@@ -48,9 +48,11 @@ type Inputs struct {
 	ClusterID string
 	Raft      Raft
 	Registry  []fsm.Node
-	Members   map[string]Member     // by server id
-	Peers     map[string]probe.Peer // by server id
-	Postgres  api.PostgresStatus
+	Members   map[string]Member // by server id
+	// GossipHealth is gossip's judgement of this node's own health: 0 is well.
+	GossipHealth int
+	Peers        map[string]probe.Peer // by server id
+	Postgres     api.PostgresStatus
 	// Recovering tells that the node is catching up: its state machine with the log, or PostgreSQL with the store.
 	Recovering bool
 	// Fault is what keeps the agent as a whole from working, "" if nothing.
@@ -66,7 +68,8 @@ func Build(in Inputs) api.Status {
 		AsOf: in.Now, Version: in.Identity.Version, ClusterName: in.Identity.ClusterName, ClusterID: in.ClusterID,
 		Name: in.Identity.Name, ServerID: in.Identity.ServerID, StartedAt: in.Identity.StartedAt,
 		State: in.Raft.State, Term: in.Raft.Term, Log: in.Raft.Log, Counters: in.Raft.Counters, Postgres: in.Postgres,
-		Voter: isVoter(in.Raft.Servers, in.Identity.ServerID), Role: ownRole(in),
+		GossipHealth: in.GossipHealth,
+		Voter:        isVoter(in.Raft.Servers, in.Identity.ServerID), Role: ownRole(in),
 	}
 	if own := nodeOf(in.Registry, in.Identity.ServerID); own != nil {
 		s.NodeID = own.NodeID
