@@ -3,8 +3,8 @@ package testcluster
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -25,45 +25,58 @@ type Options struct {
 
 // Node is one node as cluster.json describes it.
 type Node struct {
-	Name        string `json:"name"`
-	Config      string `json:"config"`
-	DataDir     string `json:"data_dir"`
-	RunDir      string `json:"run_dir"`
-	HTTP        string `json:"http"`
-	Raft        string `json:"raft"`
-	Gossip      string `json:"gossip"`
-	ConsolePort int    `json:"console_port"`
-	StatusFile  string `json:"status_file"`
-	AgentPID    int    `json:"agent_pid"`
-	Log         string `json:"log"`
-	Postgres    struct {
-		Host     string `json:"host"`
-		Port     int    `json:"port"`
-		Database string `json:"database"`
-		User     string `json:"user"`
-		DataDir  string `json:"data_dir"`
-	} `json:"postgres"`
+	Name        string       `json:"name"`
+	Config      string       `json:"config"`
+	DataDir     string       `json:"data_dir"`
+	RunDir      string       `json:"run_dir"`
+	HTTP        string       `json:"http"`
+	Raft        string       `json:"raft"`
+	Gossip      string       `json:"gossip"`
+	ConsolePort int          `json:"console_port"`
+	StatusFile  string       `json:"status_file"`
+	AgentPID    int          `json:"agent_pid"`
+	Log         string       `json:"log"`
+	Postgres    PostgresInfo `json:"postgres"`
+
+	Host   *Host        `json:"-"` // nil: this machine
+	Client *http.Client `json:"-"` // nil: one that suits the host
 }
 
 // DSN reaches the node's PostgreSQL.
-func (n *Node) DSN() string {
-	p := n.Postgres
-	return fmt.Sprintf("host=%s port=%d dbname=%s user=%s sslmode=disable connect_timeout=5", p.Host, p.Port, p.Database, p.User)
-}
+func (n *Node) DSN() string { return n.Postgres.DSN() }
 
-// Cluster is a running demo.
+// Cluster is a running demo, or nodes that a test put together itself.
 type Cluster struct {
 	Dir    string
 	Binary string
 	Nodes  []*Node
 
-	tb   testing.TB
-	demo *exec.Cmd
-	done chan struct{} // closed when the demo's process ended
-	out  *lockedBuffer
+	tb       testing.TB
+	root     string        // holds all that the cluster writes
+	demo     *exec.Cmd     // nil without a demo
+	done     chan struct{} // closed when the demo's process ended
+	out      *lockedBuffer
+	nextPort int // of the next added node, 0 = none was added yet
 
 	mu     sync.Mutex
 	agents map[string]*exec.Cmd // agents this package started again, by node name
+}
+
+func newCluster(tb testing.TB, race bool) *Cluster {
+	tb.Helper()
+	c := &Cluster{
+		Binary: Build(tb, race), tb: tb, out: &lockedBuffer{}, done: make(chan struct{}), agents: make(map[string]*exec.Cmd),
+	}
+	// Unix socket paths are short, and PostgreSQL's user has to reach the directory: t.TempDir fits neither.
+	var err error
+	if c.root, err = os.MkdirTemp("", "pgraft-test-"); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.Chmod(c.root, 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(c.root) })
+	return c
 }
 
 // Start runs a cluster and waits until it is ready. It stops with the test.
@@ -72,20 +85,8 @@ func Start(tb testing.TB, opts Options) *Cluster {
 	if opts.Nodes == 0 {
 		opts.Nodes = 3
 	}
-	c := &Cluster{
-		Binary: Build(tb, !opts.NoRace), tb: tb, out: &lockedBuffer{}, done: make(chan struct{}),
-		agents: make(map[string]*exec.Cmd),
-	}
-	// Unix socket paths are short, and PostgreSQL's user has to reach the directory: t.TempDir fits neither.
-	dir, err := os.MkdirTemp("", "pgraft-test-")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
-	c.Dir = filepath.Join(dir, "c")
+	c := newCluster(tb, !opts.NoRace)
+	c.Dir = filepath.Join(c.root, "c")
 	args := append([]string{
 		"demo", "-nodes=" + strconv.Itoa(opts.Nodes), "-dir=" + c.Dir, "-base-port=" + strconv.Itoa(FreePorts(tb, 10*opts.Nodes)),
 	}, opts.Args...)
@@ -132,18 +133,27 @@ func (c *Cluster) stop() {
 	if c.tb.Failed() {
 		c.dumpLogs()
 	}
-	_ = c.demo.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-c.done:
-	case <-time.After(60 * time.Second):
-		_ = c.demo.Process.Kill()
-		c.tb.Errorf("demo did not stop in 60 s:\n%s", c.out)
+	if c.demo != nil {
+		c.stopDemo()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, cmd := range c.agents {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
+	}
+	if left := processesNaming(c.root); len(left) > 0 {
+		c.tb.Errorf("the test left processes behind: %v", left)
+	}
+}
+
+func (c *Cluster) stopDemo() {
+	_ = c.demo.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-c.done:
+	case <-time.After(60 * time.Second):
+		_ = c.demo.Process.Kill()
+		c.tb.Errorf("demo did not stop in 60 s:\n%s", c.out)
 	}
 	if _, err := os.Stat(c.Dir); err == nil {
 		c.tb.Errorf("demo left %s behind", c.Dir)
@@ -168,7 +178,9 @@ func (c *Cluster) Stop() {
 }
 
 func (c *Cluster) dumpLogs() {
-	c.tb.Logf("demo's output:\n%s", c.out)
+	if c.demo != nil {
+		c.tb.Logf("demo's output:\n%s", c.out)
+	}
 	logs, _ := filepath.Glob(filepath.Join(c.Dir, "*", "agent.log"))
 	for _, n := range c.Nodes {
 		logs = append(logs, n.Log)

@@ -18,19 +18,33 @@ import (
 	"github.com/pgraft/pgraft/api"
 )
 
-// Build compiles the binary into the test's own directory. The go command's cache makes a second build cheap.
+// EnvBinary names a binary with the race detector that is there already, so that not every test links its own.
+const EnvBinary = "PGRAFT_TEST_BINARY"
+
+// Build compiles the binary into the test's own directory, unless EnvBinary names one.
 func Build(tb testing.TB, race bool) string {
 	tb.Helper()
+	if bin := os.Getenv(EnvBinary); race && bin != "" {
+		return bin
+	}
 	bin := filepath.Join(tb.TempDir(), "pgraft")
-	args := []string{"build", "-o", bin}
+	if err := BuildAt(bin, race); err != nil {
+		tb.Fatal(err)
+	}
+	return bin
+}
+
+// BuildAt compiles the binary.
+func BuildAt(path string, race bool) error {
+	args := []string{"build", "-o", path}
 	if race {
 		args = append(args, "-race")
 	}
 	out, err := exec.Command("go", append(args, "github.com/pgraft/pgraft")...).CombinedOutput()
 	if err != nil {
-		tb.Fatalf("build pgraft: %v\n%s", err, out)
+		return fmt.Errorf("build pgraft: %w: %s", err, out)
 	}
-	return bin
+	return nil
 }
 
 // KillAgent ends a node's agent with SIGKILL and waits until it is gone.
@@ -83,7 +97,7 @@ func (c *Cluster) StartAgent(n *Node, args ...string) {
 		c.tb.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(c.Binary, append([]string{"agent", "-config=" + n.Config}, args...)...)
+	cmd := c.Command(context.Background(), n, append([]string{"agent", "-config=" + n.Config}, args...)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		c.tb.Fatalf("start agent %s: %v", n.Name, err)
@@ -188,7 +202,7 @@ func (c *Cluster) Status(n *Node) (api.Status, error) {
 	if err != nil {
 		return status, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := n.HTTPClient().Do(req)
 	if err != nil {
 		return status, err
 	}
@@ -197,6 +211,17 @@ func (c *Cluster) Status(n *Node) (api.Status, error) {
 		return status, fmt.Errorf("status of %s: %s", n.Name, resp.Status)
 	}
 	return status, json.NewDecoder(resp.Body).Decode(&status)
+}
+
+// HTTPClient is a client that reaches the node's HTTP API.
+func (n *Node) HTTPClient() *http.Client {
+	switch {
+	case n.Client != nil:
+		return n.Client
+	case n.Host != nil:
+		return n.Host.HTTPClient()
+	}
+	return http.DefaultClient
 }
 
 // URL is an address of the node's HTTP API.
