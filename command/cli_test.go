@@ -120,16 +120,16 @@ func TestCompletion(t *testing.T) {
 		}
 		return strings.Fields(string(out))
 	}
-	top := complete("pgraft ")
+	offered := map[string][]string{}
 	for _, verb := range allVerbs {
 		words := strings.Fields(verb)
-		if !slices.Contains(top, words[0]) {
-			t.Errorf("completion of the first word lacks %s", words[0])
-		}
-		if len(words) > 1 {
-			got := complete("pgraft " + strings.Join(words[:len(words)-1], " ") + " ")
-			if !slices.Contains(got, words[len(words)-1]) {
-				t.Errorf("completion of %q gives %v", verb, got)
+		for i, word := range words {
+			line := strings.Join(append([]string{"pgraft"}, words[:i]...), " ") + " "
+			if offered[line] == nil {
+				offered[line] = complete(line)
+			}
+			if !slices.Contains(offered[line], word) {
+				t.Errorf("completion of %q lacks %s: %v", line, word, offered[line])
 			}
 		}
 	}

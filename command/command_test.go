@@ -48,7 +48,8 @@ func process(t *testing.T, env []string, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self, args...)
-	cmd.Env = append(append(os.Environ(), "PGRAFT_TEST_MAIN=1"), env...)
+	// The race detector would hold up the end of each process for a second.
+	cmd.Env = append(append(os.Environ(), "PGRAFT_TEST_MAIN=1", "GORACE=halt_on_error=1 atexit_sleep_ms=0"), env...)
 	return cmd
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -142,7 +143,7 @@ func (c *cluster) stop() error {
 	}
 	err = errors.Join(err, servers.Wait())
 	if c.cfg.Keep {
-		c.sayf("The data is still in %s", c.cfg.Dir)
+		c.sayf("The data is still in %s", strings.Join(c.dirs, " and "))
 		return err
 	}
 	return errors.Join(err, c.removeDirs())

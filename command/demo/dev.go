@@ -20,7 +20,7 @@ func StartDevServer(ctx context.Context, port int) (*DevServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create directory: %w", err)
 	}
-	s := &DevServer{node: &node{name: "dev", basePort: port - portPostgres, dir: dir, superuser: "postgres"}, dir: dir}
+	s := &DevServer{node: &node{name: "dev", basePort: port - portPostgres, dir: dir, serverDir: dir, superuser: "postgres"}, dir: dir}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(serverError(err), s.Close())
 	}

@@ -34,6 +34,7 @@ type node struct {
 	name      string
 	basePort  int
 	dir       string
+	serverDir string // what PostgreSQL's user must reach: dir, or a place beside it
 	runDir    string
 	server    *postgres.Instance
 	agentPID  int
@@ -46,7 +47,8 @@ func (n *node) path(name string) string { return filepath.Join(n.dir, name) }
 func (n *node) configFile() string      { return n.path("agent.hcl") }
 func (n *node) logFile() string         { return n.path("agent.log") }
 func (n *node) dataDir() string         { return n.path("data") }
-func (n *node) pgData() string          { return n.path("postgres") }
+func (n *node) pgData() string          { return filepath.Join(n.serverDir, "postgres") }
+func (n *node) serverLog() string       { return filepath.Join(n.serverDir, "postgres.log") }
 func (n *node) statusFile() string      { return filepath.Join(n.runDir, "status.json") }
 func (n *node) httpURL() string         { return "http://" + n.address(portHTTP) }
 
@@ -75,17 +77,22 @@ func checkPorts(cfg Config) error {
 	return nil
 }
 
-// makeDirs makes the demo's directory and the nodes', so that PostgreSQL's user can enter them.
+// makeDirs makes the demo's directory and the nodes', so that PostgreSQL's user can enter what it needs.
 func (c *cluster) makeDirs() error {
 	if err := c.makeRoot(); err != nil {
+		return err
+	}
+	serverRoot, err := c.serverRoot()
+	if err != nil {
 		return err
 	}
 	for i := range c.cfg.Nodes {
 		name := fmt.Sprintf("pg%d", i+1)
 		n := &node{
-			name: name, basePort: c.cfg.BasePort + portsPerNode*i, dir: filepath.Join(c.cfg.Dir, name), superuser: "postgres",
+			name: name, basePort: c.cfg.BasePort + portsPerNode*i, superuser: "postgres",
+			dir: filepath.Join(c.cfg.Dir, name), serverDir: filepath.Join(serverRoot, name),
 		}
-		if err := c.makeRunDir(n); err != nil {
+		if err := c.makeNodeDirs(n); err != nil {
 			return err
 		}
 		c.nodes = append(c.nodes, n)
@@ -120,12 +127,32 @@ func (c *cluster) makeRoot() error {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return fmt.Errorf("open demo directory to PostgreSQL's user: %w", err)
 	}
-	return checkReach(dir)
+	return nil
 }
 
-// makeRunDir puts the run directory elsewhere when its socket's path would be too long.
-func (c *cluster) makeRunDir(n *node) error {
-	n.runDir = n.path("run")
+// serverRoot returns where PostgreSQL's data and the agents' run directories go: the demo's directory, or, when root's
+// demo is in a place that PostgreSQL's user can't reach, a temporary one.
+func (c *cluster) serverRoot() (string, error) {
+	err := checkReach(c.cfg.Dir)
+	var unreachable *unreachableError
+	if !errors.As(err, &unreachable) {
+		return c.cfg.Dir, err
+	}
+	dir, err := os.MkdirTemp("/tmp", "pgraft-demo-")
+	if err != nil {
+		return "", fmt.Errorf("create directory for PostgreSQL: %w", err)
+	}
+	c.dirs = append(c.dirs, dir)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return "", fmt.Errorf("open directory to PostgreSQL's user: %w", err)
+	}
+	c.sayf("%s; its data and the run directories are in %s.", unreachable, dir)
+	return dir, checkReach(dir)
+}
+
+// makeNodeDirs makes a node's directories, and puts the run directory elsewhere when its socket's path would be too long.
+func (c *cluster) makeNodeDirs(n *node) error {
+	n.runDir = filepath.Join(n.serverDir, "run")
 	if len(n.runDir)+len("/.s.PGSQL.65535") > maxSocketPath {
 		dir, err := os.MkdirTemp("/tmp", "pgraft-run-")
 		if err != nil {
@@ -134,7 +161,7 @@ func (c *cluster) makeRunDir(n *node) error {
 		n.runDir = dir
 		c.dirs = append(c.dirs, dir)
 	}
-	for _, dir := range []string{n.dir, n.runDir} {
+	for _, dir := range []string{n.dir, n.serverDir, n.runDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("create directory: %w", err)
 		}
@@ -161,11 +188,16 @@ func checkReach(dir string) error {
 			return fmt.Errorf("look at %s: %w", parent, err)
 		}
 		if !mayEnter(info, u) {
-			return &Error{fmt.Errorf("the user postgres can't enter %s", parent), "Choose a -dir that everybody can reach, such as one below /tmp."}
+			return &unreachableError{parent}
 		}
 	}
 	return nil
 }
+
+// unreachableError names the first directory that PostgreSQL's user can't enter.
+type unreachableError struct{ dir string }
+
+func (u *unreachableError) Error() string { return "the user postgres can't enter " + u.dir }
 
 func mayEnter(info os.FileInfo, u *user.User) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)

@@ -18,7 +18,7 @@ const (
 
 func (n *node) newServer() error {
 	var err error
-	n.server, err = newServer(n.pgData(), n.path("postgres.log"), n.port(portPostgres), n.superuser)
+	n.server, err = newServer(n.pgData(), n.serverLog(), n.port(portPostgres), n.superuser)
 	return err
 }
 
