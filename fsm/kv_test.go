@@ -327,6 +327,12 @@ func TestEventsKeepTheNewest(t *testing.T) {
 	_, events = m.Store().Events(nil, 1000, 2)
 	equal(t, "limited", len(events), 2)
 	equal(t, "newest", events[1].Index, last)
+	copied := map[fsm.Table]map[string]any{}
+	changes, _ := m.Feed().Since(0, 0)
+	for _, c := range changes {
+		copyRows(copied, c.Rows)
+	}
+	equal(t, "kept by a follower of the feed", len(copied[fsm.TableEvent]), fsm.MaxEvents)
 	m.restore(m.bytes())
 	m.one(fsm.EventAppend{Type: "test"})
 	equal(t, "index after a restore", func() uint64 { i, _ := m.Store().Events(nil, 0, 1); return i }(), last+1)
