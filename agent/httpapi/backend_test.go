@@ -49,6 +49,7 @@ type backend struct {
 func newBackend() *backend {
 	return &backend{
 		fsm: fsm.New(hclog.NewNullLogger()), now: time.Unix(1700000000, 0).UTC(),
+		index: 10, // Raft's own entries come first: no command ever has index 1
 		status: api.Status{
 			Name: "n1", NodeID: 1, ServerID: "s1", ClusterID: "c1", ClusterName: "test", Version: "v1",
 			State: "leader", IsLeader: true, HasQuorum: true, Voter: true, LeaderID: 1, Term: 1,

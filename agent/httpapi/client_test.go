@@ -299,7 +299,7 @@ func TestClientSnapshot(t *testing.T) {
 	noError(t, err)
 	meta, err := archive.Verify(bytes.NewReader(saved.Bytes()))
 	noError(t, err)
-	if meta.Index != 1 || meta.ClusterName != "test" {
+	if meta.Index != 11 || meta.ClusterName != "test" {
 		t.Fatalf("%+v", meta)
 	}
 	_, err = c.KVPut(ctx, "k", []byte("after"), api.KVPutOptions{})
