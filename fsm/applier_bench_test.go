@@ -18,6 +18,7 @@ func BenchmarkApplier(b *testing.B) {
 }
 
 func benchmarkApplier(b *testing.B, keys int) {
+	b.Helper()
 	instance := postgrestest.TempInstance(b, postgrestest.Param("shared_buffers", "128MB"))
 	d := target{b, instance.DSN("postgres")}
 	h := newHistory(b, "c1")

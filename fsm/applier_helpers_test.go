@@ -144,7 +144,6 @@ func (d target) session() *pgx.Conn {
 func (d target) exec(sql string, args ...any) {
 	d.tb.Helper()
 	conn := d.session()
-	defer conn.Close(context.Background())
 	if _, err := conn.Exec(testContext(d.tb), sql, args...); err != nil {
 		d.tb.Fatalf("%s: %v", sql, err)
 	}
@@ -169,7 +168,7 @@ func waitApplier(tb testing.TB, a *fsm.Applier, what string, ok func(fsm.Applier
 		if time.Now().After(deadline) {
 			tb.Fatalf("waited for %s in vain, last status: %+v", what, status)
 		}
-		time.Sleep(2 * time.Millisecond)
+		<-time.After(2 * time.Millisecond)
 	}
 }
 

@@ -16,12 +16,18 @@ import (
 	"github.com/pgraft/pgraft/postgres/postgrestest"
 )
 
+// part is a part of TestApplier with its database.
+type part struct {
+	*testing.T
+	target target
+}
+
 // TestApplier runs what needs one quiet server, each part in a database of its own.
 func TestApplier(t *testing.T) {
 	instance := postgrestest.TempInstance(t, postgrestest.NoSync)
 	for i, tc := range []struct {
 		name string
-		test func(t *testing.T, d target)
+		test func(t part)
 	}{
 		{"rows", testApplierRows},
 		{"rows of a restored store", testApplierDiffOfRestored},
@@ -42,12 +48,13 @@ func TestApplier(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			dsn := postgrestest.CreateDatabase(t, instance, fmt.Sprintf("db%d", i), "")
-			tc.test(t, target{t, dsn})
+			tc.test(part{t, target{t, dsn}})
 		})
 	}
 }
 
-func testApplierRows(t *testing.T, d target) {
+func testApplierRows(t part) {
+	d := t.target
 	h := newHistory(t, "c1")
 	a := d.open(h)
 	waitApplied(t, a, h)
@@ -59,7 +66,8 @@ func testApplierRows(t *testing.T, d target) {
 	}
 }
 
-func testApplierDiffOfRestored(t *testing.T, d target) {
+func testApplierDiffOfRestored(t part) {
+	d := t.target
 	old := newHistory(t, "c1")
 	old.fillAll()
 	h := old.fork() // its feed begins after all that
@@ -75,7 +83,8 @@ func testApplierDiffOfRestored(t *testing.T, d target) {
 }
 
 // testApplierDiff has every kind of difference: rows too few, too many, and changed in each column.
-func testApplierDiff(t *testing.T, d target) {
+func testApplierDiff(t part) {
+	d := t.target
 	h := newHistory(t, "c1")
 	h.fillAll()
 	h.apply(put("same", "1"), put("z", "last"))
@@ -104,7 +113,8 @@ func testApplierDiff(t *testing.T, d target) {
 	compare(t, "written", want, readRows(t, d.session(), `SELECT key FROM written ORDER BY key COLLATE "C"`))
 }
 
-func testApplierRewrittenFurther(t *testing.T, d target) {
+func testApplierRewrittenFurther(t part) {
+	d := t.target
 	h := newHistory(t, "c1")
 	h.apply(put("a", "1"))
 	other := h.fork()
@@ -120,7 +130,8 @@ func testApplierRewrittenFurther(t *testing.T, d target) {
 	assertRows(t, d.session(), other)
 }
 
-func testApplierRewrittenShorter(t *testing.T, d target) {
+func testApplierRewrittenShorter(t part) {
+	d := t.target
 	h := newHistory(t, "c1")
 	h.apply(put("a", "1"))
 	other := h.fork()
@@ -137,7 +148,8 @@ func testApplierRewrittenShorter(t *testing.T, d target) {
 	assertRows(t, d.session(), other)
 }
 
-func testApplierOtherTerm(t *testing.T, d target) {
+func testApplierOtherTerm(t part) {
+	d := t.target
 	h := newHistory(t, "c1")
 	other := h.fork()
 	h.apply(put("a", "1"))
@@ -153,7 +165,8 @@ func testApplierOtherTerm(t *testing.T, d target) {
 }
 
 // testApplierAgentReplays has an agent whose store is behind what PostgreSQL remembers, until it has caught up.
-func testApplierAgentReplays(t *testing.T, d target) {
+func testApplierAgentReplays(t part) {
+	d := t.target
 	h := newHistory(t, "c1")
 	replaying := h.fork()
 	entries := []fsm.Op{put("a", "1"), put("b", "1"), put("a", "2")}
@@ -178,7 +191,8 @@ func testApplierAgentReplays(t *testing.T, d target) {
 	}
 }
 
-func testApplierBigValue(t *testing.T, d target) {
+func testApplierBigValue(t part) {
+	d := t.target
 	h := newHistory(t, "c1")
 	a := d.open(h)
 	for i := range 12 { // together more than one transaction takes
@@ -199,7 +213,8 @@ func testApplierBigValue(t *testing.T, d target) {
 	assertRows(t, d.session(), fork)
 }
 
-func testApplierBigBatch(t *testing.T, d target) {
+func testApplierBigBatch(t part) {
+	d := t.target
 	h := newHistory(t, "c1")
 	for i := range 5000 {
 		h.apply(put(fmt.Sprintf("k/%d", i%3000), fmt.Sprint(i)))
@@ -215,7 +230,8 @@ func testApplierBigBatch(t *testing.T, d target) {
 	assertRows(t, d.session(), h)
 }
 
-func testApplierTrimsEvents(t *testing.T, d target) {
+func testApplierTrimsEvents(t part) {
+	d := t.target
 	h := newHistory(t, "c1")
 	a := d.open(h)
 	for i := range fsm.MaxEvents + 150 {
@@ -228,7 +244,8 @@ func testApplierTrimsEvents(t *testing.T, d target) {
 	}
 }
 
-func testApplierRefusesOtherCluster(t *testing.T, d target) {
+func testApplierRefusesOtherCluster(t part) {
+	d := t.target
 	h := newHistory(t, "c1")
 	h.fillAll()
 	a := d.open(h)
@@ -256,7 +273,8 @@ func testApplierRefusesOtherCluster(t *testing.T, d target) {
 	waitApplied(t, a, h)
 }
 
-func testApplierRefusesRowsOfNobody(t *testing.T, d target) {
+func testApplierRefusesRowsOfNobody(t part) {
+	d := t.target
 	conn := d.session()
 	if err := d.prepare(testContext(t), conn); err != nil {
 		t.Fatal(err)
@@ -274,7 +292,8 @@ func testApplierRefusesRowsOfNobody(t *testing.T, d target) {
 	}
 }
 
-func testApplierSecondWriter(t *testing.T, d target) {
+func testApplierSecondWriter(t part) {
+	d := t.target
 	h := newHistory(t, "c1")
 	a := d.open(h)
 	waitApplied(t, a, h)
@@ -288,7 +307,8 @@ func testApplierSecondWriter(t *testing.T, d target) {
 }
 
 // testApplierMetaChanged has somebody move the index. The applier must notice, also while it has nothing to write.
-func testApplierMetaChanged(t *testing.T, d target) {
+func testApplierMetaChanged(t part) {
+	d := t.target
 	h := newHistory(t, "c1")
 	h.fillAll()
 	a := d.open(h)
@@ -304,7 +324,8 @@ func testApplierMetaChanged(t *testing.T, d target) {
 	assertRows(t, d.session(), h)
 }
 
-func testApplierWaitsForCluster(t *testing.T, d target) {
+func testApplierWaitsForCluster(t part) {
+	d := t.target
 	h := &history{FSM: fsm.New(nil), tb: t, term: 1}
 	a := d.open(h)
 	waitApplier(t, a, "a session", func(s fsm.ApplierStatus) bool { return s.Connected })
@@ -313,7 +334,8 @@ func testApplierWaitsForCluster(t *testing.T, d target) {
 	assertRows(t, d.session(), h)
 }
 
-func testApplierServerComesLate(t *testing.T, d target) {
+func testApplierServerComesLate(t part) {
+	d := t.target
 	h := newHistory(t, "c1")
 	h.fillAll()
 	var there atomic.Bool

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -124,4 +125,4 @@ func Warnings(h Health) []*Problem {
 	return found
 }
 
-func quoteRole(name string) string { return pgx.Identifier{name}.Sanitize() }
+func quoteRole(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

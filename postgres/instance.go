@@ -145,7 +145,7 @@ func (i *Instance) initdb(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer os.Remove(pwFile)
+		defer func() { _ = os.Remove(pwFile) }() // nothing is left to do about it
 		args = append(args, "-A", "scram-sha-256", "--pwfile", pwFile)
 	}
 	cmd := exec.CommandContext(ctx, filepath.Join(i.cfg.BinDir, "initdb"), args...)
@@ -162,11 +162,12 @@ func (i *Instance) passwordFile() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("create password file: %w", err)
 	}
-	defer f.Close()
-	if _, err := f.WriteString(i.cfg.Password + "\n"); err != nil {
+	_, err = f.WriteString(i.cfg.Password + "\n")
+	if err := errors.Join(err, f.Close(), i.own(f.Name())); err != nil {
+		_ = os.Remove(f.Name()) // the first error says more
 		return "", fmt.Errorf("write password file: %w", err)
 	}
-	return f.Name(), i.own(f.Name())
+	return f.Name(), nil
 }
 
 // Start starts the server detached, so that it outlives this process, and returns when it takes connections. A running
@@ -196,7 +197,7 @@ func (i *Instance) spawn(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open server log: %w", err)
 	}
-	defer log.Close()
+	defer func() { _ = log.Close() }() // the server has its own handle
 	if err := i.own(i.cfg.LogFile); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -59,11 +60,11 @@ func (i *Instance) includeOwnFile() error {
 	if err != nil {
 		return fmt.Errorf("open postgresql.conf: %w", err)
 	}
-	defer f.Close()
-	if _, err := fmt.Fprintf(f, "\ninclude_if_exists = '%s'\n", ownFile); err != nil {
+	_, err = fmt.Fprintf(f, "\ninclude_if_exists = '%s'\n", ownFile)
+	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("write postgresql.conf: %w", err)
 	}
-	return f.Close()
+	return nil
 }
 
 func (i *Instance) writeOwnFile() error {
@@ -128,7 +129,7 @@ func (i *Instance) logTail() string {
 	if err != nil {
 		return "no server log: " + err.Error()
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	info, err := f.Stat()
 	if err != nil {
 		return "no server log: " + err.Error()

@@ -75,7 +75,7 @@ func processState(pid int) byte {
 // processesIn returns the living processes whose working directory is dir: a server's postmaster and its children, and
 // children that outlived their postmaster.
 func processesIn(dir string) []int {
-	real, err := filepath.EvalSymlinks(dir)
+	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return nil
 	}
@@ -90,7 +90,7 @@ func processesIn(dir string) []int {
 			continue
 		}
 		cwd, err := os.Readlink("/proc/" + entry.Name() + "/cwd")
-		if err == nil && cwd == real && alive(pid) {
+		if err == nil && cwd == dir && alive(pid) {
 			pids = append(pids, pid)
 		}
 	}
@@ -104,6 +104,6 @@ func worksIn(pid int, dir string) bool {
 	if err != nil {
 		return true
 	}
-	real, err := filepath.EvalSymlinks(dir)
-	return err != nil || cwd == real
+	dir, err = filepath.EvalSymlinks(dir)
+	return err != nil || cwd == dir
 }

@@ -91,7 +91,7 @@ func config(tb testing.TB, opts []Option) postgres.Config {
 // tempDir stands in for tb.TempDir, which the server's user may not enter and whose path can be too long for a socket.
 func tempDir(tb testing.TB) string {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "pgraft-pg-")
+	dir, err := os.MkdirTemp("", "pgraft-pg-") //nolint:usetesting // that is what it stands in for
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -122,8 +122,11 @@ func FreePort(tb testing.TB) int {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	port := l.Addr().(*net.TCPAddr).Port
+	if err := l.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	return port
 }
 
 // Connect returns a connection to database db of the instance that tb's cleanup closes.
@@ -151,7 +154,7 @@ func CreateDatabase(tb testing.TB, instance *postgres.Instance, name, encoding s
 	}
 	conn := Connect(tb, instance, "postgres")
 	sql := fmt.Sprintf("CREATE DATABASE %s TEMPLATE template0 ENCODING %s LC_COLLATE 'C' LC_CTYPE 'C'",
-		pgx.Identifier{name}.Sanitize(), "'"+encoding+"'")
+		`"`+name+`"`, "'"+encoding+"'")
 	if _, err := conn.Exec(context.Background(), sql); err != nil {
 		tb.Fatalf("create test database: %v", err)
 	}
