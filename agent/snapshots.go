@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/pgraft/pgraft/api/archive"
+	"github.com/pgraft/pgraft/fsm"
 	"github.com/pgraft/pgraft/internal/version"
 )
 
@@ -29,5 +30,11 @@ func (s snapshots) Snapshot(ctx context.Context) (archive.Meta, io.ReadCloser, e
 
 // Restore replaces the cluster's state. It runs on the leader, with a state that was validated.
 func (s snapshots) Restore(ctx context.Context, meta archive.Meta, state io.Reader) error {
-	return s.a.apiError(s.a.raft.Restore(ctx, &raft.SnapshotMeta{ID: meta.ID, Index: meta.Index, Term: meta.Term, Size: meta.Size}, state))
+	if err := s.a.raft.Restore(ctx, &raft.SnapshotMeta{ID: meta.ID, Index: meta.Index, Term: meta.Term, Size: meta.Size}, state); err != nil {
+		return s.a.apiError(err)
+	}
+	// Until the next command the state machine's index is that of the restored content, which readers and the applier
+	// have passed long ago.
+	_, err := (proposer{s.a}).Propose(ctx, fsm.Noop{})
+	return err
 }
