@@ -3,10 +3,14 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
 )
+
+// MaxValueSize is how many bytes a value may have.
+const MaxValueSize = 512 << 10
 
 // KVPutOptions says how a key is written. Its zero value writes without a condition.
 type KVPutOptions struct {
@@ -70,6 +74,12 @@ func (c *Client) KVStats(ctx context.Context, opts QueryOptions) (KVStats, Query
 // KVPut writes one key. A condition that doesn't hold is an *Error with CodePrecondition, a lock that is held one
 // with CodeConflict.
 func (c *Client) KVPut(ctx context.Context, key string, value []byte, opts KVPutOptions) (WriteResult, error) {
+	if len(value) > MaxValueSize {
+		// The agent would say the same, but may close the connection before all of the value is sent.
+		return WriteResult{}, &Error{
+			Code: CodeTooLarge, Message: fmt.Sprintf("a value of %d bytes: at most %d are allowed", len(value), MaxValueSize),
+		}
+	}
 	query := url.Values{}
 	if opts.Flags != 0 {
 		query.Set("flags", strconv.FormatUint(opts.Flags, 10))

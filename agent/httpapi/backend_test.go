@@ -54,8 +54,11 @@ func newBackend() *backend {
 			Name: "n1", NodeID: 1, ServerID: "s1", ClusterID: "c1", ClusterName: "test", Version: "v1",
 			State: "leader", IsLeader: true, HasQuorum: true, Voter: true, LeaderID: 1, Term: 1,
 		},
-		autopilot: api.AutopilotConfig{MinQuorum: 3, DeadServerThreshold: "24h", CleanupDeadServers: true},
-		lines:     make(chan []byte, 16),
+		autopilot: api.AutopilotConfig{
+			MinQuorum: 3, DeadServerThreshold: "24h", CleanupDeadServers: true,
+			ServerStabilizationTime: "10s", LastContactThreshold: "1s",
+		},
+		lines: make(chan []byte, 16),
 	}
 }
 

@@ -168,7 +168,12 @@ func TestClientOperator(t *testing.T) {
 	noError(t, err)
 	noError(t, c.RaftRemovePeer(ctx, "s2"))
 	noError(t, c.RaftTransferLeader(ctx, ""))
-	noError(t, c.SetAutopilotConfig(ctx, api.AutopilotConfig{MinQuorum: 5, LastContactThreshold: "2s"}))
+	noError(t, c.SetAutopilotConfig(ctx, api.AutopilotConfig{
+		MinQuorum: 5, LastContactThreshold: "2s", DeadServerThreshold: "1h", ServerStabilizationTime: "10s",
+	}))
+	if err := c.SetAutopilotConfig(ctx, api.AutopilotConfig{MinQuorum: 1}); !api.IsCode(err, api.CodeBadRequest) {
+		t.Fatalf("durations left empty: %v", err)
+	}
 	auto, err := c.AutopilotConfig(ctx, api.QueryOptions{})
 	noError(t, err)
 	state, err := c.AutopilotState(ctx)

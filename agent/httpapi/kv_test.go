@@ -145,6 +145,9 @@ func TestLocks(t *testing.T) {
 
 func TestValueSizes(t *testing.T) {
 	s := newServer(t)
+	if api.MaxValueSize != fsm.MaxValueSize {
+		t.Fatalf("the client allows %d bytes, the cluster %d", api.MaxValueSize, fsm.MaxValueSize)
+	}
 	largest := strings.Repeat("x", fsm.MaxValueSize)
 	s.must("PUT", "/v1/kv/big", largest)
 	if got := s.must("GET", "/v1/kv/big?raw", ""); got.body != largest {

@@ -31,10 +31,14 @@ func (s *Server) forward(w *response, r *request, forwarded bool) error {
 	if forwarded || s.cfg.LeaderProxy == nil || !s.cfg.Reader.KnownLeader() {
 		return s.notLeader()
 	}
-	if r.query.Has("index") {
-		w.waits = true
+	if !r.query.Has("index") {
+		s.proxy.ServeHTTP(w, r.Request)
+		return nil
 	}
-	s.proxy.ServeHTTP(w, r.Request)
+	w.waits = true
+	ctx, cancel := s.untilClose(r.Context())
+	defer cancel()
+	s.proxy.ServeHTTP(w, r.Request.WithContext(ctx))
 	return nil
 }
 

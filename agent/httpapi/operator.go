@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
+	"time"
 
 	"github.com/pgraft/pgraft/api"
 )
@@ -58,8 +59,8 @@ func (s *Server) autopilotPut(w http.ResponseWriter, r *request) error {
 		"server_stabilization_time": cfg.ServerStabilizationTime,
 		"last_contact_threshold":    cfg.LastContactThreshold,
 	} {
-		if _, err := durationField(name, value, 0); err != nil {
-			return err
+		if d, err := time.ParseDuration(value); err != nil || d < 0 {
+			return badRequest("%s: want a duration such as 10s, not %q", name, value)
 		}
 	}
 	return done(w, s.cfg.Operator.SetAutopilotConfig(r.Context(), cfg))

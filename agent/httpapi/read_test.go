@@ -1,14 +1,17 @@
 package httpapi_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/pgraft/pgraft/agent/httpapi"
 	"github.com/pgraft/pgraft/api"
+	"github.com/pgraft/pgraft/fsm"
 )
 
 // toHandler is a RoundTripper that sends requests to another node's internal handler over a real connection.
@@ -138,6 +141,58 @@ func TestRedirect(t *testing.T) {
 	follower.mustFail(http.StatusServiceUnavailable, api.CodeNoLeader, "PUT", "/v1/kv/a?redirect", "v")
 	leader := newServer(t)
 	leader.must("PUT", "/v1/kv/a?redirect", "v")
+}
+
+// Close ends what waits on the leader for a follower's client, too.
+func TestCloseEndsReadsThatWaitElsewhere(t *testing.T) {
+	_, follower, proxy := newPair(t)
+	got := make(chan answer, 1)
+	go func() { got <- follower.call("GET", "/v1/kv/?keys&index=1000&wait=60s", "") }()
+	for deadline := time.Now().Add(5 * time.Second); proxy.calls.Load() == 0; {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was sent to the leader")
+		}
+	}
+	follower.api.Close()
+	select {
+	case a := <-got:
+		if a.status != http.StatusServiceUnavailable {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("still waiting 5 s after Close")
+	}
+}
+
+// slow lets a proposal through when it is told to.
+type slow struct {
+	*backend
+	started, release chan struct{}
+}
+
+func (p slow) Propose(ctx context.Context, op fsm.Op) (fsm.Result, error) {
+	close(p.started)
+	select {
+	case <-p.release:
+	case <-ctx.Done():
+	}
+	return p.backend.Propose(ctx, op)
+}
+
+func TestCloseLetsWritesFinish(t *testing.T) {
+	p := slow{started: make(chan struct{}), release: make(chan struct{})}
+	s := newServer(t, func(c *httpapi.Config) {
+		p.backend = c.Proposer.(*backend)
+		c.Proposer = p
+	})
+	got := make(chan answer, 1)
+	go func() { got <- s.call("PUT", "/v1/kv/k", "v") }()
+	<-p.started
+	s.api.Close()
+	close(p.release)
+	if a := <-got; a.status != http.StatusOK {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
 }
 
 func TestTooManyBlockedReads(t *testing.T) {

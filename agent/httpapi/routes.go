@@ -274,7 +274,7 @@ func operatorRoutes() []route {
 		},
 		{
 			method: "PUT", path: "/v1/operator/autopilot/configuration", place: placeLeader, handle: (*Server).autopilotPut,
-			in: api.AutopilotConfig{}, summary: "Replace autopilot's configuration",
+			in: api.AutopilotConfig{}, summary: "Change autopilot's configuration; what the body doesn't name stays",
 		},
 		{
 			method: "GET", path: "/v1/operator/autopilot/state", place: placeLeader, handle: (*Server).autopilotState,

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httputil"
 	"runtime/debug"
@@ -59,14 +58,14 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // InternalHandler answers what other agents' LeaderProxy sends on. It never sends a request on itself.
 func (s *Server) InternalHandler() http.Handler { return s.internal }
 
-// HTTPServer returns an http.Server with this API's limits for Serve or ServeTLS. Shut it down after Close.
+// HTTPServer returns an http.Server with this API's limits for Serve or ServeTLS. Shut it down after Close, which leaves
+// writes under way alone: cut off, they would end in doubt.
 func (s *Server) HTTPServer() *http.Server {
 	return &http.Server{
 		Handler:           s.handler,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		BaseContext:       func(net.Listener) context.Context { return s.ctx },
 		ErrorLog:          s.cfg.Logger.StandardLogger(nil),
 	}
 }
