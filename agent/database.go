@@ -58,7 +58,7 @@ func connectPostgres(ctx context.Context, cfg *config.Config) (*pgx.Conn, error)
 	}
 	conn, err := pgx.ConnectConfig(ctx, conninfo)
 	if err != nil {
-		return nil, fmt.Errorf("connect to PostgreSQL: %w", err)
+		return nil, err // the caller says what it connects for
 	}
 	return conn, nil
 }

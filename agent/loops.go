@@ -61,7 +61,18 @@ func (a *Agent) runGossip(ctx context.Context) {
 			a.touchStatus()
 		case e := <-a.gossip.Events():
 			a.logGossip(e)
+			a.forgetRetired(e)
 		}
+	}
+}
+
+// forgetRetired lets a retired server's silence count as a goodbye: nobody waits for it to come back.
+func (a *Agent) forgetRetired(e membership.Event) {
+	if e.Type != membership.EventFail || !a.fsm.Store().Removed(e.Member.Meta.ServerID) {
+		return
+	}
+	if err := a.gossip.ForceLeave(e.Member.Name); err != nil {
+		a.log.Debug("retired server stays in gossip's list for now", "node", e.Member.Name, "error", err)
 	}
 }
 
@@ -69,6 +80,10 @@ func (a *Agent) logGossip(e membership.Event) {
 	level := a.log.Info
 	if e.Type == membership.EventConflict || e.Type == membership.EventFail {
 		level = a.log.Warn
+	}
+	if e.Member.Name == "" {
+		level("gossip", "event", string(e.Type), "message", e.Message)
+		return
 	}
 	level("gossip", "event", string(e.Type), "node", e.Member.Name, "address", e.Member.Address.String(), "message", e.Message)
 }

@@ -228,16 +228,24 @@ func (a *Agent) otherServers() []string {
 
 // removedBy ends this agent when another server says that it was retired. The data directory remembers it.
 func (a *Agent) removedBy(by probe.Answer) {
-	if a.leaving.Load() {
+	if a.leaving.Swap(true) {
 		return
 	}
 	retired := datadir.Retired{ServerID: string(a.raft.ServerID()), Reason: "removed from the cluster, as " + by.Name + " says", At: time.Now()}
 	if err := datadir.WriteRetired(a.cfg.DataDir, retired); err != nil {
 		a.log.Error("could not record that this server was removed", "error", err)
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), goodbyeTimeout)
+	defer cancel()
+	if err := a.gossip.Leave(ctx); err != nil {
+		a.log.Debug("the others take this node for failed", "error", err)
+	}
 	a.stop(fmt.Errorf("%s says that this server was removed from the cluster: to join again as a new server, "+
 		"start the agent once with -join=ADDRESS of a member", by.Name))
 }
+
+// goodbyeTimeout bounds how long a removed server waits for the others to hear that it goes.
+const goodbyeTimeout = 3 * time.Second
 
 func (a *Agent) knownClusterID() string { return *a.clusterID.Load() }
 

@@ -33,10 +33,19 @@ func (a *Agent) Status() api.Status {
 	}
 	_, in.Registry = a.fsm.Store().Nodes(nil)
 	in.Recovering = in.ClusterID == "" || a.database.recovering() || !a.caughtUp()
-	if a.leaving.Load() {
-		in.Fault = "this node is leaving the cluster"
-	}
+	in.Fault = a.faultNow()
 	return status.Build(in)
+}
+
+// faultNow says what keeps this node from being a working member, "" if nothing does.
+func (a *Agent) faultNow() string {
+	if a.leaving.Load() {
+		return "this node is leaving the cluster"
+	}
+	if refusal := a.gossip.Refusal(); refusal != nil {
+		return "the cluster keeps this node out: " + refusal.Error()
+	}
+	return ""
 }
 
 // raftStatus is what consensus knows. The lease is asked for last of all, so that nothing slow comes between it and its

@@ -236,7 +236,7 @@ func listen(cfg *Config) (net.Listener, error) {
 	}
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", cfg.BindAddr)
 	if err != nil {
-		return nil, fmt.Errorf("listen for raft: %w", err)
+		return nil, fmt.Errorf("listen for raft on %s: %w: stop what uses the port, or set another ports.raft", cfg.BindAddr, err)
 	}
 	return listener, nil
 }

@@ -30,6 +30,7 @@ type Membership struct {
 	log       hclog.Logger
 	self      identity // except clusterID
 	retry     atomic.Pointer[retry]
+	refusal   atomic.Pointer[RefusedError]
 	ml        *memberlist.Memberlist
 	keyring   *keyring // nil = no encryption
 	table     *table

@@ -454,3 +454,20 @@ func TestSetRetryJoin(t *testing.T) {
 	b.SetRetryJoin([]string{addr(a)}, 0)
 	eventually(t, all(sees(a, "a", "b"), sees(b, "a", "b")))
 }
+
+func TestRefusalIsRemembered(t *testing.T) {
+	a, b := open(t, config(t, "a")), open(t, config(t, "b"))
+	join(t, b, a)
+	again := config(t, "a")
+	again.RetryJoin = []string{addr(b)}
+	intruder := open(t, again)
+	eventually(t, func() error {
+		if r := intruder.Refusal(); r == nil || r.Kind != membership.RefusedName {
+			return fmt.Errorf("refusal is %v, want one for the name", r)
+		}
+		return nil
+	})
+	if r := b.Refusal(); r != nil {
+		t.Errorf("a member says that it is refused: %v", r)
+	}
+}

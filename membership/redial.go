@@ -2,6 +2,7 @@ package membership
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -87,6 +88,7 @@ func (m *Membership) redial(ctx context.Context, plan redialPlan) {
 	}
 	before := len(m.alive())
 	n, err := m.joinAll(ctx, addrs)
+	m.noteRefusal(err)
 	switch {
 	case ctx.Err() != nil:
 	case n > 0 && before == 0 && len(m.alive()) > 0:
@@ -98,6 +100,24 @@ func (m *Membership) redial(ctx context.Context, plan redialPlan) {
 	case err != nil:
 		m.log.Debug("absent members are not reached", "error", err)
 	}
+}
+
+// noteRefusal remembers why this node is kept out, for as long as that is so.
+func (m *Membership) noteRefusal(err error) {
+	refused, ok := errors.AsType[*RefusedError](err)
+	if !ok || len(m.alive()) > 0 {
+		m.refusal.Store(nil)
+		return
+	}
+	m.refusal.Store(refused)
+}
+
+// Refusal returns why the others keep this node out, nil while it is with them or was not refused when it last looked.
+func (m *Membership) Refusal() *RefusedError {
+	if m.Joined() {
+		return nil
+	}
+	return m.refusal.Load()
 }
 
 // absent leaves out the addresses at which a member is known to live.
