@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,7 +37,6 @@ type proposal struct {
 	deadline time.Time
 	queued   time.Time
 	waiting  bool // in the queue, not yet in an entry; guarded by the batcher's mu
-	gone     bool // its caller went away while it waited; guarded by the batcher's mu
 
 	done   chan struct{} // closed when the two below are set
 	result fsm.Result
@@ -79,7 +79,8 @@ func (b *batcher) withdraw(p *proposal) bool {
 	if !p.waiting {
 		return false
 	}
-	p.gone = true
+	i := slices.Index(b.queue, p)
+	b.queue = slices.Delete(b.queue, i, i+1)
 	return true
 }
 
@@ -113,9 +114,7 @@ func (b *batcher) next() []*proposal {
 			timer.Stop()
 			continue
 		}
-		if batch := b.take(); len(batch) > 0 {
-			return batch
-		}
+		return b.take()
 	}
 }
 
@@ -146,22 +145,17 @@ func (b *batcher) companyDue() time.Duration {
 
 func (b *batcher) take() []*proposal {
 	var batch []*proposal
-	taken, size := 0, 0
+	size := 0
 	for _, p := range b.queue {
 		if len(batch) == b.node.cfg.BatchSize || (len(batch) > 0 && size+len(p.op) > maxBatchBytes) {
 			break
 		}
-		taken++
 		p.waiting = false
-		if !p.gone {
-			batch = append(batch, p)
-			size += len(p.op)
-		}
+		batch = append(batch, p)
+		size += len(p.op)
 	}
-	rest := copy(b.queue, b.queue[taken:])
-	clear(b.queue[rest:])
-	b.queue = b.queue[:rest]
-	if rest > 0 {
+	b.queue = slices.Delete(b.queue, 0, len(batch))
+	if len(b.queue) > 0 {
 		b.wake.Signal()
 	}
 	return batch
