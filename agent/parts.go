@@ -94,6 +94,10 @@ func tlsConfig(cfg *config.Config) tlsutil.Config {
 func (a *Agent) openConsensus(context.Context) error {
 	cfg, timers := a.cfg, a.cfg.RaftTimers()
 	a.fsm = fsm.New(a.log.Named("fsm"))
+	logMetrics, err := a.metrics.WALCollector()
+	if err != nil {
+		return err
+	}
 	cc := consensus.Config{
 		DataDir: cfg.DataDir, Lock: a.lock, NodeName: cfg.NodeName, ClusterName: cfg.ClusterName, ClusterID: a.knownClusterID,
 		BootstrapExpect: cfg.BootstrapExpect, NonVoting: cfg.NonVoting,
@@ -103,7 +107,7 @@ func (a *Agent) openConsensus(context.Context) error {
 		},
 		SnapshotInterval: cfg.Raft.SnapshotInterval, SnapshotThreshold: cfg.Raft.SnapshotThreshold,
 		TrailingLogs: cfg.Raft.TrailingLogs, BatchSize: cfg.Raft.BatchSize, MaxBatchDelay: cfg.Raft.MaxBatchDelay,
-		Logger: a.log, Hooks: a.consensusHooks(),
+		Logger: a.log, Hooks: a.consensusHooks(), LogMetrics: logMetrics,
 	}
 	if a.tls != nil {
 		cc.TLSServer, cc.TLSClient = a.tls.Server(), a.tls.Client()

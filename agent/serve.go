@@ -18,7 +18,7 @@ func (a *Agent) openHTTP(context.Context) error {
 	a.http = httpapi.New(httpapi.Config{
 		Logger: a.log.Named("http"), FSM: a.fsm, Status: a, Proposer: proposer{a}, Reader: reader{a}, Sessions: sessions{a},
 		Members: &a.board, Agent: lifecycle{a}, Operator: operator{a}, Keyring: keyrings{a}, Snapshots: snapshots{a},
-		LeaderProxy: leaderTransport{a}, Metrics: a.metrics.Handler(), Observe: a.metrics.ObserveHTTP,
+		LeaderProxy: a.metrics.RPCTransport("api", leaderTransport{a}), Metrics: a.metrics.Handler(), Observe: a.metrics.ObserveHTTP,
 		TempDir: a.cfg.DataDir, Version: version.Version,
 	})
 	server := a.http.HTTPServer()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
+	walmetrics "github.com/hashicorp/raft-wal/metrics"
 
 	"github.com/pgraft/pgraft/fsm"
 )
@@ -90,6 +91,8 @@ type Config struct {
 
 	Logger hclog.Logger
 	Hooks  Hooks
+	// LogMetrics counts what the log's files see; nil: nobody does.
+	LogMetrics walmetrics.Collector
 }
 
 // DefaultProposeTimeout is Propose's deadline when the caller's context has none.

@@ -97,7 +97,8 @@ func (n *Node) openDisk() (err error) {
 			return err
 		}
 	}
-	if n.store, err = openStore(n.cfg.DataDir, n.cfg.SegmentSize, n.logger); err != nil {
+	opts := logOptions{segmentSize: n.cfg.SegmentSize, metrics: n.cfg.LogMetrics, logger: n.logger}
+	if n.store, err = openStore(n.cfg.DataDir, opts); err != nil {
 		return err
 	}
 	state, err := n.store.state()

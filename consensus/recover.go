@@ -53,7 +53,7 @@ func offline(dataDir string, logger hclog.Logger) (*store, raft.ServerID, *DirLo
 	}
 	config := Config{}
 	config.applyDefaults()
-	s, err := openStore(dataDir, config.SegmentSize, logger)
+	s, err := openStore(dataDir, logOptions{segmentSize: config.SegmentSize, logger: logger})
 	if err != nil {
 		return nil, "", nil, errors.Join(err, lock.Release())
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
+	walmetrics "github.com/hashicorp/raft-wal/metrics"
 )
 
 // The layout below the data directory.
@@ -45,31 +46,42 @@ type store struct {
 	snapshots *raft.FileSnapshotStore
 }
 
-func openStore(dataDir string, segmentSize int, logger hclog.Logger) (*store, error) {
+// logOptions say how the log's files are kept and who counts what is done with them.
+type logOptions struct {
+	segmentSize int
+	metrics     walmetrics.Collector // nil = nobody
+	logger      hclog.Logger
+}
+
+func openStore(dataDir string, opts logOptions) (*store, error) {
 	s := &store{dir: filepath.Join(dataDir, raftDir)}
 	if err := checkVersion(s.dir); err != nil {
 		return nil, err
 	}
-	if err := s.openLog(segmentSize, logger); err != nil {
+	if err := s.openLog(opts); err != nil {
 		return nil, err
 	}
-	if err := s.forgetHalfBootstrap(segmentSize, logger); err != nil {
+	if err := s.forgetHalfBootstrap(opts); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	var err error
-	s.snapshots, err = raft.NewFileSnapshotStoreWithLogger(s.dir, retainSnapshots, logger.Named("snapshots"))
+	s.snapshots, err = raft.NewFileSnapshotStoreWithLogger(s.dir, retainSnapshots, opts.logger.Named("snapshots"))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open snapshots: %w", err), s.close())
 	}
 	return s, nil
 }
 
-func (s *store) openLog(segmentSize int, logger hclog.Logger) error {
+func (s *store) openLog(opts logOptions) error {
 	path := filepath.Join(s.dir, walDir)
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return fmt.Errorf("create log directory: %w", err)
 	}
-	log, err := wal.Open(path, wal.WithSegmentSize(segmentSize), wal.WithLogger(logger.Named("wal")))
+	if opts.metrics == nil {
+		opts.metrics = &walmetrics.NoOpCollector{}
+	}
+	log, err := wal.Open(path, wal.WithSegmentSize(opts.segmentSize), wal.WithLogger(opts.logger.Named("wal")),
+		wal.WithMetricsCollector(opts.metrics))
 	if err != nil {
 		return fmt.Errorf("open raft log in %s: %w", path, err)
 	}
@@ -155,7 +167,7 @@ func (s *store) stableUint64(key string) (uint64, error) {
 // forgetHalfBootstrap undoes a bootstrap that a crash cut in two: raft writes the term first and the configuration
 // then, and with the first alone it can neither be bootstrapped nor elect. The marker says that it was this server's
 // own bootstrap; without log, snapshot and vote there is nothing to lose.
-func (s *store) forgetHalfBootstrap(segmentSize int, logger hclog.Logger) error {
+func (s *store) forgetHalfBootstrap(opts logOptions) error {
 	marker := filepath.Join(s.dir, bootstrapMarker)
 	if _, err := os.Stat(marker); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -165,14 +177,14 @@ func (s *store) forgetHalfBootstrap(segmentSize int, logger hclog.Logger) error 
 		return err
 	}
 	if state.Term == 1 && state.LastIndex == 0 && !state.Voted {
-		logger.Warn("undoing a bootstrap that was interrupted before anything was written")
+		opts.logger.Warn("undoing a bootstrap that was interrupted before anything was written")
 		if err := s.wal.Close(); err != nil {
 			return fmt.Errorf("close raft log: %w", err)
 		}
 		if err := os.RemoveAll(filepath.Join(s.dir, walDir)); err != nil {
 			return fmt.Errorf("remove interrupted bootstrap: %w", err)
 		}
-		if err := s.openLog(segmentSize, logger); err != nil {
+		if err := s.openLog(opts); err != nil {
 			return err
 		}
 	}
