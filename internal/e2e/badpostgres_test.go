@@ -101,7 +101,7 @@ func noRights(t *testing.T, c *testcluster.Cluster, server *testcluster.Server) 
 		t.Errorf("rows after setup: %q %v", got, err)
 	}
 	// The functions belong to the superuser who set them up, and serve the agent's node.
-	if got, err := runPsql(t, data.DSN(), "SELECT pgraft_is_leader(), pgraft_kv_put('by-sql', 'v') > 0"); err != nil || got != "t|t" {
+	if got, err := runPsql(t, data.DSN(), "SELECT pgraft_is_leader(), pgraft_kv_put('by-sql', 'v')"); err != nil || got != "t|t" {
 		t.Errorf("functions after setup: %q %v", got, err)
 	}
 }

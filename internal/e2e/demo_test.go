@@ -94,12 +94,12 @@ func console(t *testing.T, c *testcluster.Cluster) {
 }
 
 func httpKV(t *testing.T, c *testcluster.Cluster) {
-	code, body, header := call(t, "PUT", c.Nodes[1].URL("/v1/kv/a"), "hello")
+	code, body, _ := call(t, "PUT", c.Nodes[1].URL("/v1/kv/a"), "hello")
 	if code != 200 {
 		t.Fatalf("put: %d %s", code, body)
 	}
 	for _, n := range c.Nodes {
-		code, body, header = call(t, "GET", n.URL("/v1/kv/a?raw"), "")
+		code, body, header := call(t, "GET", n.URL("/v1/kv/a?raw"), "")
 		if code != 200 || body != "hello" {
 			t.Errorf("get on %s: %d %q", n.Name, code, body)
 		}
@@ -128,8 +128,8 @@ func httpKV(t *testing.T, c *testcluster.Cluster) {
 }
 
 func blockingQuery(t *testing.T, c *testcluster.Cluster) {
-	_, _, header := call(t, "PUT", c.Nodes[0].URL("/v1/kv/watched"), "one")
-	_, _, header = call(t, "GET", c.Nodes[2].URL("/v1/kv/watched?raw"), "")
+	call(t, "PUT", c.Nodes[0].URL("/v1/kv/watched"), "one")
+	_, _, header := call(t, "GET", c.Nodes[2].URL("/v1/kv/watched?raw"), "")
 	index := header.Get("X-Pgraft-Index")
 	type answer struct {
 		body string

@@ -55,10 +55,10 @@ func (j *journal) write(ctx context.Context, n *testcluster.Node, key, value str
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	switch {
-	case status == http.StatusOK:
+	switch status {
+	case http.StatusOK:
 		j.acked[key] = value
-	case status == http.StatusServiceUnavailable: // definite: not written
+	case http.StatusServiceUnavailable: // definite: not written
 	default:
 		j.doubt[key] = true
 	}
