@@ -51,7 +51,7 @@ func (o operator) SetAutopilotConfig(ctx context.Context, cfg api.AutopilotConfi
 	if err != nil {
 		return fmt.Errorf("encode autopilot's configuration: %w", err)
 	}
-	_, err = (proposer{o.a}).Propose(ctx, fsm.SettingSet{Name: autopilotSetting, Value: string(value)})
+	_, err = proposer(o).Propose(ctx, fsm.SettingSet{Name: autopilotSetting, Value: string(value)})
 	return err
 }
 

@@ -44,7 +44,7 @@ func (o operator) retire(ctx context.Context, node, reason string) error {
 	if err := o.a.raft.RemoveServer(ctx, server); err != nil {
 		return o.a.apiError(err)
 	}
-	if _, err := (proposer{o.a}).Propose(ctx, fsm.NodeRemove{ServerID: string(server), Reason: reason}); err != nil {
+	if _, err := proposer(o).Propose(ctx, fsm.NodeRemove{ServerID: string(server), Reason: reason}); err != nil {
 		return err
 	}
 	if name != "" {

@@ -35,6 +35,6 @@ func (s snapshots) Restore(ctx context.Context, meta archive.Meta, state io.Read
 	}
 	// Until the next command the state machine's index is that of the restored content, which readers and the applier
 	// have passed long ago.
-	_, err := (proposer{s.a}).Propose(ctx, fsm.Noop{})
+	_, err := proposer(s).Propose(ctx, fsm.Noop{})
 	return err
 }

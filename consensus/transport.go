@@ -78,7 +78,7 @@ func (t *transport) runReceive() {
 		select {
 		case rpc := <-t.NetworkTransport.Consumer():
 			t.received.Add(1)
-			if answer, err, refuse := t.guard.refuses(rpc.Command); refuse {
+			if answer, refuse, err := t.guard.refuses(rpc.Command); refuse {
 				rpc.Respond(answer, err)
 				continue
 			}
@@ -147,26 +147,26 @@ type voteGuard struct {
 }
 
 // refuses returns the answer to a request that must not reach raft.
-func (g *voteGuard) refuses(command any) (answer any, err error, refuse bool) {
+func (g *voteGuard) refuses(command any) (answer any, refuse bool, err error) {
 	r := g.raft.Load()
 	if r == nil {
-		return nil, errStarting, true
+		return nil, true, errStarting
 	}
 	switch request := command.(type) {
 	case *raft.RequestVoteRequest:
 		if !request.LeadershipTransfer && time.Now().Before(g.silentUntil) || g.strange(r, request.ID, true) {
-			return &raft.RequestVoteResponse{RPCHeader: ownHeader(), Term: r.CurrentTerm()}, nil, true
+			return &raft.RequestVoteResponse{RPCHeader: ownHeader(), Term: r.CurrentTerm()}, true, nil
 		}
 	case *raft.RequestPreVoteRequest:
 		if time.Now().Before(g.silentUntil) || g.strange(r, request.ID, false) {
-			return &raft.RequestPreVoteResponse{RPCHeader: ownHeader(), Term: r.CurrentTerm()}, nil, true
+			return &raft.RequestPreVoteResponse{RPCHeader: ownHeader(), Term: r.CurrentTerm()}, true, nil
 		}
 	case *raft.TimeoutNowRequest:
 		if term, err := strconv.ParseUint(string(request.Addr), 10, 64); err != nil || term != r.CurrentTerm() {
-			return nil, errStaleTransfer, true
+			return nil, true, errStaleTransfer
 		}
 	}
-	return nil, nil, false
+	return nil, false, nil
 }
 
 func ownHeader() raft.RPCHeader { return raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax} }

@@ -35,6 +35,7 @@ func randomLog(t *testing.T, seed uint64, n int) []*raft.Log {
 }
 
 func (g *generator) log(t *testing.T, index uint64) *raft.Log {
+	t.Helper()
 	switch g.IntN(40) {
 	case 0:
 		return &raft.Log{Type: raft.LogConfiguration, Index: index, Term: 1 + index/100}

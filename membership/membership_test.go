@@ -1,6 +1,7 @@
 package membership_test
 
 import (
+	"errors"
 	"context"
 	"fmt"
 	"io"
@@ -462,8 +463,11 @@ func TestRefusalIsRemembered(t *testing.T) {
 	again.RetryJoin = []string{addr(b)}
 	intruder := open(t, again)
 	eventually(t, func() error {
-		if r := intruder.Refusal(); r == nil || r.Kind != membership.RefusedName {
-			return fmt.Errorf("refusal is %v, want one for the name", r)
+		switch r := intruder.Refusal(); {
+		case r == nil:
+			return errors.New("not refused")
+		case r.Kind != membership.RefusedName:
+			return fmt.Errorf("refused for another reason than the name: %w", r)
 		}
 		return nil
 	})

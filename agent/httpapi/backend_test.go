@@ -249,12 +249,12 @@ type server struct {
 // option changes a server's configuration before it is built.
 type option func(*httpapi.Config)
 
-func newServer(t testing.TB, opts ...option) *server {
-	t.Helper()
+func newServer(tb testing.TB, opts ...option) *server {
+	tb.Helper()
 	b := newBackend()
 	cfg := httpapi.Config{
 		FSM: b.fsm, Status: b, Proposer: b, Reader: b, Sessions: b, Members: &b.board, Agent: b, Operator: b,
-		Keyring: b, Snapshots: b, TempDir: t.TempDir(), Version: "v1",
+		Keyring: b, Snapshots: b, TempDir: tb.TempDir(), Version: "v1",
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "pgraft_up 1\n") }),
 	}
 	for _, change := range opts {
@@ -264,11 +264,11 @@ func newServer(t testing.TB, opts ...option) *server {
 	ts := httptest.NewUnstartedServer(nil)
 	ts.Config = s.HTTPServer()
 	ts.Start()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		s.Close()
 		ts.Close()
 	})
-	return &server{backend: b, t: t, api: s, url: ts.URL, client: ts.Client()}
+	return &server{backend: b, t: tb, api: s, url: ts.URL, client: ts.Client()}
 }
 
 // newClient is the API's client for the server.
@@ -289,10 +289,10 @@ type answer struct {
 	body   string
 }
 
-func (a answer) json(t testing.TB, out any) {
-	t.Helper()
+func (a answer) json(tb testing.TB, out any) {
+	tb.Helper()
 	if err := json.Unmarshal([]byte(a.body), out); err != nil {
-		t.Fatalf("decode %q: %v", a.body, err)
+		tb.Fatalf("decode %q: %v", a.body, err)
 	}
 }
 
@@ -345,9 +345,9 @@ func (s *server) mustFail(status int, code, method, path, body string, header ..
 }
 
 // serve runs a handler on a listener of its own and returns its URL.
-func serve(t testing.TB, h http.Handler) string {
-	t.Helper()
+func serve(tb testing.TB, h http.Handler) string {
+	tb.Helper()
 	ts := httptest.NewServer(h)
-	t.Cleanup(ts.Close)
+	tb.Cleanup(ts.Close)
 	return ts.URL
 }

@@ -61,7 +61,7 @@ type inDoubter interface{ InDoubt() bool }
 // that is all that it says.
 func (s *Server) outcome(err error) (answer *api.Error, doubt bool) {
 	for ; err != nil; err = errors.Unwrap(err) {
-		switch e := err.(type) {
+		switch e := err.(type) { //nolint:errorlint // the loop unwraps: the outermost word counts
 		case *api.Error:
 			return s.withLeader(e), false
 		case *consensus.RejectedError:

@@ -38,7 +38,7 @@ func (s *Server) forward(w *response, r *request, forwarded bool) error {
 	w.waits = true
 	ctx, cancel := s.untilClose(r.Context())
 	defer cancel()
-	s.proxy.ServeHTTP(w, r.Request.WithContext(ctx))
+	s.proxy.ServeHTTP(w, r.WithContext(ctx))
 	return nil
 }
 

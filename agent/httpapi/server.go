@@ -190,7 +190,7 @@ func (s *Server) serveRoute(rt *route, forwarded bool) http.Handler {
 
 // recovered answers for a handler that panicked. http.ErrAbortHandler is how one aborts a connection on purpose.
 func (s *Server) recovered(rw *response, r *http.Request, v any) {
-	if v == http.ErrAbortHandler {
+	if v == http.ErrAbortHandler { //nolint:errorlint // net/http compares the same way
 		panic(v)
 	}
 	s.cfg.Logger.Error("handle request: panic", "method", r.Method, "path", r.URL.Path, "panic", v, "stack", string(debug.Stack()))
