@@ -41,11 +41,18 @@ func (c *agentCmd) flags(fs *flag.FlagSet) {
 	c.opts.Register(fs)
 }
 
-func (c *agentCmd) run(ctx context.Context, x *call) error {
+func (c *agentCmd) run(ctx context.Context, x *call) (err error) {
 	signal.Ignore(syscall.SIGPIPE)
 	cfg, err := c.load(x.stderr)
 	if err != nil {
 		return err
+	}
+	if cfg.DevDir != "" {
+		// Mkdir refuses one that exists, whose content is not ours to remove.
+		if err := os.Mkdir(cfg.DevDir, 0o755); err != nil {
+			return fmt.Errorf("create the directory of -dev: %w", err)
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(cfg.DevDir)) }()
 	}
 	if cfg.Dev && !cfg.Postgres.Enabled && !cfg.Witness {
 		return c.dev(ctx, x, cfg)

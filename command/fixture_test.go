@@ -18,7 +18,7 @@ func healthy() api.Status {
 		State: "follower", Voter: true, LeaderID: 1, LeaderName: "pg1", LeaderHTTP: "http://10.0.0.11:7400",
 		Term: 7, HasQuorum: true, LastContactMS: 12,
 		Postgres: api.PostgresStatus{
-			Enabled: true, Up: true, Mode: "external", Address: "10.0.0.12:5432", Database: "postgres", ServerVersion: "16.3",
+			Enabled: true, Up: true, Mode: "external", Address: "10.0.0.12:5432", Database: "postgres", ServerVersion: "16.3 (Debian 16.3-1.pgdg120+1)",
 			AppliedIndex: 118934, ExtensionVersion: "1.0",
 		},
 	}

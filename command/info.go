@@ -47,7 +47,7 @@ func writeInfo(w io.Writer, self api.Self, values []api.InfoValue) error {
 		return err
 	}
 	t := newTable("SETTING", "VALUE", "SOURCE")
-	t.shrink = []int{1, 2}
+	t.shrink, t.keepEnd = []int{1, 2}, []int{2} // a source's line number is at its end
 	for _, v := range values {
 		t.add(v.Name, orDash(v.Value), v.Source)
 	}

@@ -38,7 +38,11 @@ func keyringError(r api.KeyringResponse) error {
 		return nil
 	}
 	nodes := slices.Sorted(maps.Keys(r.Errors))
-	return advise(fmt.Errorf("%d of %d nodes failed; %s: %s", len(nodes), r.NumNodes, nodes[0], r.Errors[nodes[0]]),
+	err := fmt.Errorf("%d of %d nodes failed; %s: %s", len(nodes), r.NumNodes, nodes[0], r.Errors[nodes[0]])
+	if len(nodes) == r.NumNodes {
+		return err
+	}
+	return advise(err,
 		"Bring the node back and run the same again: the operation is harmless where it was done already.")
 }
 

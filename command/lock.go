@@ -28,7 +28,7 @@ func (c *lockCmd) spec() spec {
 		synopsis: "Run a command while holding a lock",
 		help: "Waits for the lock KEY, runs CMD, gives the lock back and ends with CMD's exit code. KEY is a key of the key/value " +
 			"store that is used for nothing else. When the lock is lost (this machine cut off for longer than -ttl), CMD gets " +
-			"SIGTERM. CMD finds PGRAFT_LOCK_KEY in its environment, and in PGRAFT_LOCK_INDEX a number that grows with each holder: " +
+			"SIGTERM, and SIGKILL 5 seconds later. CMD finds PGRAFT_LOCK_KEY in its environment, and in PGRAFT_LOCK_INDEX a number that grows with each holder: " +
 			"what CMD writes to can refuse a lower one than it has seen. A CMD of one word with spaces is given to sh -c.",
 		examples: []string{
 			"pgraft lock jobs/nightly ./nightly.sh",
@@ -95,20 +95,34 @@ func (l *lock) runChild(x *call) error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("run %s: %w", x.args[1], err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	var result error // of cmd, once ended is closed
+	ended := make(chan struct{})
+	go func() { result = cmd.Wait(); close(ended) }()
 	for {
 		select {
-		case err := <-ended:
-			return childResult(x.args[1], err)
+		case <-ended:
+			return childResult(x.args[1], result)
 		case s := <-signals:
 			_ = cmd.Process.Signal(s) // it has ended by itself: that comes next
 		case err := <-lost:
-			_ = cmd.Process.Signal(syscall.SIGTERM)
-			<-ended
+			endChild(cmd.Process, ended)
 			return advise(fmt.Errorf("the lock %s was lost while %s ran; it was ended: %w", l.key, x.args[1], err),
 				"Another holder may be at work. See whether the cluster has a leader: pgraft status")
 		}
+	}
+}
+
+// childGrace is how long a command may go on without its lock after SIGTERM.
+const childGrace = 5 * time.Second
+
+// endChild ends a command that must not go on. How it ends matters less than that it does.
+func endChild(process *os.Process, ended <-chan struct{}) {
+	_ = process.Signal(syscall.SIGTERM)
+	select {
+	case <-ended:
+	case <-time.After(childGrace):
+		_ = process.Kill()
+		<-ended
 	}
 }
 

@@ -86,10 +86,20 @@ func (l *lock) tryUntil(ctx context.Context, once bool) error {
 				return l.waited(ctx, ctx.Err(), pair)
 			}
 		}
-		if _, err := l.client.SessionRenew(ctx, l.session); err != nil {
+		if err := l.keepSession(ctx); err != nil {
 			return l.waited(ctx, err, pair)
 		}
 	}
+}
+
+// keepSession renews the session, or opens a new one if this process was held up for longer than its TTL: while it
+// waits, nothing hangs on the old one.
+func (l *lock) keepSession(ctx context.Context) error {
+	_, err := l.client.SessionRenew(ctx, l.session)
+	if api.IsCode(err, api.CodeNotFound) {
+		return l.openSession(ctx)
+	}
+	return err
 }
 
 // try asks for the lock. A conflict means that somebody was faster, or that a lock delay runs.

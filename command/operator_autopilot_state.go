@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/pgraft/pgraft/api"
 )
@@ -38,13 +41,23 @@ func writeAutopilotState(w io.Writer, state api.AutopilotState) error {
 	}
 	t := newTable("NODE", "HEALTHY", "STATUS", "GOSSIP", "ADDRESS", "LAST CONTACT", "TERM", "INDEX", "STABLE SINCE")
 	t.shrink = []int{0, 4}
+	slices.SortStableFunc(state.Servers, func(a, b api.AutopilotServer) int { return strings.Compare(a.Name, b.Name) })
 	for _, s := range state.Servers {
 		stable := "-"
 		if !s.StableSince.IsZero() {
 			stable = s.StableSince.Local().Format("2006-01-02 15:04:05")
 		}
-		t.add(s.Name, yesNo(s.Healthy), s.Status, s.NodeStatus, s.Address, orDash(s.LastContact), fmt.Sprint(s.LastTerm),
+		t.add(s.Name, yesNo(s.Healthy), s.Status, s.NodeStatus, s.Address, roundDuration(s.LastContact), fmt.Sprint(s.LastTerm),
 			fmt.Sprint(s.LastIndex), stable)
 	}
 	return t.write(w)
+}
+
+// roundDuration shows a Go duration as other screens do, and what is none as it is.
+func roundDuration(text string) string {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return orDash(text)
+	}
+	return ago(d)
 }

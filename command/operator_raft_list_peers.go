@@ -1,10 +1,12 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/pgraft/pgraft/api"
@@ -47,6 +49,7 @@ func (c *raftListPeersCmd) run(ctx context.Context, x *call) error {
 func writePeers(w io.Writer, conf api.RaftConfiguration) error {
 	t := newTable("ID", "NODE", "SERVER ID", "ADDRESS", "STATE", "VOTER")
 	t.shrink = []int{1, 3}
+	slices.SortStableFunc(conf.Servers, func(a, b api.RaftServer) int { return cmp.Compare(a.NodeID, b.NodeID) })
 	for _, s := range conf.Servers {
 		state := "follower"
 		if s.Leader {
@@ -56,6 +59,9 @@ func writePeers(w io.Writer, conf api.RaftConfiguration) error {
 	}
 	if err := t.write(w); err != nil {
 		return err
+	}
+	if conf.Index == 0 {
+		return nil // older than the asked agent's start
 	}
 	_, err := fmt.Fprintf(w, "\nConfiguration of index %d\n", conf.Index)
 	return err

@@ -112,7 +112,13 @@ func postgresLine(s *api.Status) string {
 		behind = fmt.Sprintf("%d entries behind", p.LagEntries)
 	}
 	return fmt.Sprintf("%s at %s, database %s, %s, %s; rows at index %d, %s",
-		p.ServerVersion, p.Address, p.Database, p.Mode, kind, p.AppliedIndex, behind)
+		shortVersion(p.ServerVersion), p.Address, p.Database, p.Mode, kind, p.AppliedIndex, behind)
+}
+
+// shortVersion drops the distribution's own part: "15.18 (Debian 15.18-0+deb12u1)".
+func shortVersion(v string) string {
+	short, _, _ := strings.Cut(v, " (")
+	return short
 }
 
 func nodeTable(s *api.Status) *table {

@@ -214,8 +214,11 @@ func TestLockLostEndsTheCommand(t *testing.T) {
 	s := newStore(t)
 	agent(t, s.routes())
 	done := make(chan result, 1)
-	go func() { done <- run(t, "", "lock", "-ttl=300ms", "k", "sleep", "60") }()
-	eventually(t, "the lock is held", func() bool { return s.holder() != "" })
+	started := filepath.Join(t.TempDir(), "started")
+	go func() {
+		done <- run(t, "", "lock", "-ttl=300ms", "k", "sh", "-c", `touch "$0"; exec sleep 60`, started)
+	}()
+	eventually(t, "the command runs", func() bool { _, err := os.Stat(started); return err == nil })
 	s.mu.Lock()
 	s.expire(s.pair.Session)
 	s.mu.Unlock()

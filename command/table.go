@@ -2,6 +2,7 @@ package command
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -17,6 +18,8 @@ type table struct {
 	rows   [][]string
 	// shrink names the columns that give way first when a line is too long, by index.
 	shrink []int
+	// keepEnd names the columns that lose their beginning instead of their end.
+	keepEnd []int
 }
 
 func newTable(header ...string) *table { return &table{header: header} }
@@ -28,7 +31,10 @@ func (t *table) write(w io.Writer) error {
 	widths := t.widths()
 	var b strings.Builder
 	for _, row := range append([][]string{t.header}, t.rows...) {
-		writeRow(&b, row, widths)
+		t.writeRow(&b, row, widths)
+	}
+	if len(t.rows) == 0 {
+		b.WriteString("(none)\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -77,10 +83,10 @@ func every(n int) []int {
 	return all
 }
 
-func writeRow(b *strings.Builder, row []string, widths []int) {
+func (t *table) writeRow(b *strings.Builder, row []string, widths []int) {
 	var line strings.Builder
 	for i, cell := range row {
-		cell = cut(clean(cell), widths[i])
+		cell = cut(clean(cell), widths[i], slices.Contains(t.keepEnd, i))
 		line.WriteString(cell)
 		if i < len(row)-1 {
 			line.WriteString(strings.Repeat(" ", widths[i]-runes(cell)+columnGap))
@@ -99,11 +105,15 @@ func clean(s string) string {
 	}, s)
 }
 
-func cut(s string, width int) string {
+func cut(s string, width int, keepEnd bool) string {
 	if runes(s) <= width {
 		return s
 	}
-	return string([]rune(s)[:width-1]) + "…"
+	text := []rune(s)
+	if keepEnd {
+		return "…" + string(text[len(text)-width+1:])
+	}
+	return string(text[:width-1]) + "…"
 }
 
 func runes(s string) int { return utf8.RuneCountInString(s) }
