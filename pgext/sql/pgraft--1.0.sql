@@ -29,6 +29,7 @@ COMMENT ON SCHEMA pgraft IS 'what the pgraft cluster agreed on; written by the a
 CREATE FUNCTION pgraft.version() RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$SELECT '1.0'::text$$;
+COMMENT ON FUNCTION pgraft.version() IS 'version of the script that made these objects';
 
 CREATE TABLE pgraft.meta (
     singleton     boolean PRIMARY KEY DEFAULT true CHECK (singleton),
@@ -131,6 +132,7 @@ BEGIN
         USING ERRCODE = 'serialization_failure',
               HINT = 'Another agent writes here or the database was restored; the agent reads the index and tries again.';
 END $$;
+COMMENT ON FUNCTION pgraft.advance(bigint, bigint, bigint, text) IS 'of the agent: move the applied index in the transaction that writes the rows';
 
 ------------------------------------------------------------------------------------------------------------------------
 -- The status file. The agent replaces it several times a second; its first 512 bytes are one line of plain ASCII:
@@ -153,6 +155,7 @@ BEGIN
     END IF;
     SELECT l.run_dir, l.console_port INTO run_dir, console_port FROM pgraft.local AS l;
 END $$;
+COMMENT ON FUNCTION pgraft.local_place() IS 'internal: where the agent keeps its status file and its console';
 
 -- A file from the future tells that the clock was set back since: then nothing can be said of its age.
 CREATE FUNCTION pgraft.head(OUT fresh boolean, OUT is_leader boolean, OUT leader_id bigint, OUT term bigint, OUT worker_state text)
@@ -171,6 +174,7 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     fresh := false; is_leader := false; leader_id := 0; term := 0; worker_state := 'STOPPED';
 END $$;
+COMMENT ON FUNCTION pgraft.head() IS 'internal: the head of the status file, judged by the clock';
 
 -- The whole file, its status being what the agent last said, with two verdicts of this moment beside it. Null when
 -- there is no file or it is broken.
@@ -193,6 +197,7 @@ BEGIN
 EXCEPTION WHEN OTHERS THEN
     status := NULL; fresh := false; is_leader := false;
 END $$;
+COMMENT ON FUNCTION pgraft.status() IS 'internal: the whole status file, with two verdicts of this moment';
 
 ------------------------------------------------------------------------------------------------------------------------
 -- Monitoring functions
@@ -531,6 +536,7 @@ BEGIN
     END IF;
     RETURN schema_name;
 END $$;
+COMMENT ON FUNCTION pgraft.dblink_schema() IS 'internal: where dblink is installed';
 
 -- patience is how long to wait for an answer. A session may set it; by default it is longer than the agent's own.
 CREATE FUNCTION pgraft.patience() RETURNS interval
@@ -542,6 +548,7 @@ EXCEPTION WHEN data_exception THEN
     RAISE EXCEPTION 'setting pgraft.command_timeout is no interval'
         USING ERRCODE = 'invalid_parameter_value', HINT = 'Set it to a value like ''15s''.';
 END $$;
+COMMENT ON FUNCTION pgraft.patience() IS 'internal: how long to wait for the agent''s answer, from setting pgraft.command_timeout';
 
 -- text_or_error passes what means the same in this database's encoding and in the agent's, which is UTF-8: dblink
 -- converts nothing where the other end speaks one encoding only.
@@ -556,6 +563,7 @@ BEGIN
     END IF;
     RETURN value;
 END $$;
+COMMENT ON FUNCTION pgraft.text_or_error(text) IS 'internal: refuses what this database''s encoding can''t carry';
 
 -- command returns the answer's rows, the given number of columns each. Its failure is the agent's failure, field by field.
 CREATE FUNCTION pgraft.command(statement text, columns integer, changes boolean) RETURNS SETOF text[]
@@ -608,7 +616,14 @@ BEGIN
             END IF;
         END LOOP;
         SELECT string_agg('pgraft.text_or_error(c' || i || ')', ', '), string_agg('c' || i || ' text', ', ') INTO names, types FROM generate_series(1, columns) AS i;
-        RETURN QUERY EXECUTE format('SELECT ARRAY[%s] FROM %s.dblink_get_result($1) AS r(%s)', names, dblink, types) USING 'pgraft'::text;
+        BEGIN
+            RETURN QUERY EXECUTE format('SELECT ARRAY[%s] FROM %s.dblink_get_result($1) AS r(%s)', names, dblink, types) USING 'pgraft'::text;
+        EXCEPTION WHEN connection_failure THEN -- libpq's own word: the agent uses no code of this class
+            RAISE EXCEPTION 'the agent ended before it answered'
+                USING ERRCODE = CASE WHEN changes THEN 'statement_completion_unknown' ELSE 'connection_failure' END,
+                      HINT = CASE WHEN changes THEN 'The change may have been made or not: look before you repeat it.'
+                                  ELSE 'Try again when the agent is back.' END;
+        END;
     EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
         IF connected THEN
             EXECUTE format('SELECT %s.dblink_disconnect($1)', dblink) USING 'pgraft'::text;
@@ -617,6 +632,7 @@ BEGIN
     END;
     EXECUTE format('SELECT %s.dblink_disconnect($1)', dblink) USING 'pgraft'::text;
 END $$;
+COMMENT ON FUNCTION pgraft.command(text, integer, boolean) IS 'internal: run one statement of the agent''s console';
 
 -- change runs a statement that answers with the index of its log entry and one more number, which it returns.
 CREATE FUNCTION pgraft.change(statement text) RETURNS bigint
@@ -629,6 +645,7 @@ BEGIN
     PERFORM set_config('pgraft.last_index', answer[1], false);
     RETURN answer[2];
 END $$;
+COMMENT ON FUNCTION pgraft.change(text) IS 'internal: run a statement that changes something';
 
 CREATE FUNCTION pgraft.require(value anyelement, what text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
@@ -638,6 +655,7 @@ BEGIN
         RAISE EXCEPTION '% must not be null', what USING ERRCODE = 'null_value_not_allowed';
     END IF;
 END $$;
+COMMENT ON FUNCTION pgraft.require(anyelement, text) IS 'internal: refuses null';
 
 -- An agent refuses such a value too; it need not travel there, quoted to twice its length, to be refused.
 CREATE FUNCTION pgraft.require_value(value text, what text) RETURNS void
@@ -650,6 +668,7 @@ BEGIN
             USING ERRCODE = 'program_limit_exceeded', HINT = 'It may have 524288 bytes.';
     END IF;
 END $$;
+COMMENT ON FUNCTION pgraft.require_value(text, text) IS 'internal: refuses null and what is too long';
 
 CREATE FUNCTION @extschema@.pgraft_kv_put(key text, value text) RETURNS boolean
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
