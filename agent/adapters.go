@@ -88,10 +88,10 @@ func postgresUsers() []uint32 {
 }
 
 // logStats renders consensus' figures.
-func logStats(s consensus.Stats) api.LogStats {
+func logStats(s consensus.Stats, applied uint64) api.LogStats {
 	log := api.LogStats{
 		FirstIndex: s.FirstIndex, LastIndex: s.LastIndex, CommitIndex: s.CommitIndex, AppliedIndex: s.AppliedIndex,
-		Replicated: s.CommitIndex, Committed: s.Succeeded + s.Refused, Applied: s.AppliedIndex, Errors: s.Refused + s.Rejected + s.InDoubt,
+		Replicated: s.CommitIndex, Committed: s.Succeeded + s.Refused, Applied: applied, Errors: s.Refused + s.Rejected + s.InDoubt,
 		SnapshotIndex: s.SnapshotIndex, DiskBytes: s.DiskBytes,
 	}
 	if s.LastIndex >= s.FirstIndex && s.FirstIndex > 0 {

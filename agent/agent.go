@@ -39,9 +39,11 @@ type Agent struct {
 	started time.Time
 
 	lock      *consensus.DirLock
-	live      atomic.Pointer[config.Config]
-	clusterID atomic.Pointer[string] // "" until known
-	leaving   atomic.Bool            // this node asked to be retired: that others take it for removed is no surprise
+	files     atomic.Pointer[config.Config] // as files, flags and PostgreSQL say
+	live      atomic.Pointer[config.Config] // with the cluster's settings over them
+	liveMu    sync.Mutex                    // one change of live at a time
+	clusterID atomic.Pointer[string]        // "" until known
+	leaving   atomic.Bool                   // this node asked to be retired: that others take it for removed is no surprise
 
 	tls       *tlsutil.Reloader // nil without TLS
 	fsm       *fsm.FSM
@@ -72,6 +74,7 @@ func New(opts Options) (*Agent, error) {
 		return nil, errors.New("configure agent: no configuration or no logger")
 	}
 	a := &Agent{opts: opts, cfg: opts.Config, log: opts.Logger, statusChanged: make(chan struct{}, 1)}
+	a.files.Store(opts.Config)
 	a.live.Store(opts.Config)
 	none := ""
 	a.clusterID.Store(&none)

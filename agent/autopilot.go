@@ -14,10 +14,6 @@ import (
 	"github.com/pgraft/pgraft/membership"
 )
 
-// autopilotSetting is the cluster-wide setting that holds autopilot's configuration once an operator has changed it.
-// It is one value, so that a change is whole or not at all.
-const autopilotSetting = "autopilot"
-
 // autopilotConfig is what is in force: the cluster's setting if there is one, else this node's files.
 func autopilotConfig(files config.Autopilot, setting *api.Setting) (api.AutopilotConfig, error) {
 	c := api.AutopilotConfig{
@@ -30,13 +26,13 @@ func autopilotConfig(files config.Autopilot, setting *api.Setting) (api.Autopilo
 		return c, nil
 	}
 	if err := json.Unmarshal([]byte(setting.Value), &c); err != nil {
-		return c, fmt.Errorf("read setting %s: %w", autopilotSetting, err)
+		return c, fmt.Errorf("read setting %s: %w", config.AutopilotSetting, err)
 	}
 	return c, nil
 }
 
 func (a *Agent) autopilotConfig() (api.AutopilotConfig, error) {
-	_, setting := a.fsm.Store().Setting(nil, autopilotSetting)
+	_, setting := a.fsm.Store().Setting(nil, config.AutopilotSetting)
 	return autopilotConfig(a.cfg.Autopilot, setting)
 }
 
@@ -51,7 +47,7 @@ func (o operator) SetAutopilotConfig(ctx context.Context, cfg api.AutopilotConfi
 	if err != nil {
 		return fmt.Errorf("encode autopilot's configuration: %w", err)
 	}
-	_, err = proposer(o).Propose(ctx, fsm.SettingSet{Name: autopilotSetting, Value: string(value)})
+	_, err = proposer(o).Propose(ctx, fsm.SettingSet{Name: config.AutopilotSetting, Value: string(value)})
 	return err
 }
 

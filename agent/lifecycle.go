@@ -131,19 +131,32 @@ func (a *Agent) reload() (api.ReloadResult, error) {
 	if err := readPostgresDefaults(context.Background(), next, a.log); err != nil {
 		return result, err
 	}
-	result.Applied, result.NeedsRestart = config.Diff(a.current(), next)
-	if err := a.applyLive(next); err != nil {
+	result.Applied, result.NeedsRestart = config.Diff(a.files.Load(), next)
+	if a.tls != nil {
+		if err := a.tls.Reload(); err != nil {
+			return api.ReloadResult{}, fmt.Errorf("read the certificates: %w", err)
+		}
+	}
+	a.files.Store(next)
+	if err := a.applyLive(); err != nil {
 		return api.ReloadResult{}, err
 	}
 	a.log.Info("configuration reloaded", "applied", result.Applied, "needs_restart", result.NeedsRestart)
 	return result, nil
 }
 
-func (a *Agent) applyLive(next *config.Config) error {
-	if a.tls != nil {
-		if err := a.tls.Reload(); err != nil {
-			return fmt.Errorf("read the certificates: %w", err)
-		}
+// applyLive takes up what the files and the cluster's settings say of the keys that can change while the agent runs.
+func (a *Agent) applyLive() error {
+	a.liveMu.Lock()
+	defer a.liveMu.Unlock()
+	settings := make(map[string]string)
+	_, rows := a.fsm.Store().Settings(nil)
+	for _, s := range rows {
+		settings[s.Name] = s.Value
+	}
+	next, problems := a.files.Load().WithSettings(settings)
+	for _, p := range problems {
+		a.log.Warn("cluster-wide setting", "problem", p.String())
 	}
 	if err := a.raft.Reload(next.Raft.SnapshotInterval, next.Raft.SnapshotThreshold, next.Raft.TrailingLogs); err != nil {
 		return fmt.Errorf("tune raft: %w", err)

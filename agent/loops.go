@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/hashicorp/go-memdb"
 	"github.com/hashicorp/raft"
 
 	"github.com/pgraft/pgraft/agent/datadir"
@@ -107,6 +108,22 @@ func (a *Agent) runClusterID(ctx context.Context) {
 	}
 	a.clusterID.Store(&id)
 	a.touchStatus()
+}
+
+// runSettings obeys the cluster-wide settings as they change.
+func (a *Agent) runSettings(ctx context.Context) {
+	for {
+		store := a.fsm.Store()
+		ws := memdb.NewWatchSet()
+		store.Settings(ws)
+		if err := a.applyLive(); err != nil {
+			a.log.Error("cluster-wide settings are not applied", "error", err)
+		}
+		ws.Add(store.AbandonCh())
+		if ws.WatchCtx(ctx) != nil {
+			return
+		}
+	}
 }
 
 // bootstrapInterval is how often a node without a cluster looks whether it can found one.

@@ -195,6 +195,7 @@ func (a *Agent) openLoops(ctx context.Context) error {
 	a.loop(ctx, a.runGossip)
 	a.loop(ctx, a.runClusterID)
 	a.loop(ctx, a.runBootstrap)
+	a.loop(ctx, a.runSettings)
 	a.loop(ctx, a.runStatus)
 	if a.database != nil {
 		a.loop(ctx, a.database.runWake)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/pgraft/pgraft/api"
+	"github.com/pgraft/pgraft/config"
 	"github.com/pgraft/pgraft/consensus"
 	"github.com/pgraft/pgraft/fsm"
 )
@@ -15,6 +16,11 @@ type proposer struct{ a *Agent }
 
 // Propose puts an operation into the replicated log, from any node.
 func (p proposer) Propose(ctx context.Context, op fsm.Op) (fsm.Result, error) {
+	if set, ok := op.(fsm.SettingSet); ok {
+		if err := config.CheckSetting(set.Name, set.Value); err != nil {
+			return fsm.Result{}, &api.Error{Code: api.CodeBadRequest, Message: "cannot set " + err.Error()}
+		}
+	}
 	result, err := p.a.raft.Propose(ctx, op)
 	return result, p.a.apiError(err)
 }
@@ -66,10 +72,10 @@ func (a *Agent) Leader() (*api.Leader, bool) {
 // reader tells the API what a read answered by this node is worth.
 type reader struct{ a *Agent }
 
-// IsLeader reports whether this node leads and holds its lease.
+// IsLeader reports whether this node leads, holds its lease, and has all that its predecessor acknowledged.
 func (r reader) IsLeader() bool {
 	_, ok := r.a.raft.Lease()
-	return ok
+	return ok && r.a.raft.Ready()
 }
 
 // ConsistentBarrier returns nil once a quorum confirmed the leadership and all that was committed is applied here.

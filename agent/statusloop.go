@@ -57,7 +57,7 @@ func (a *Agent) raftStatus() status.Raft {
 	timers := a.cfg.RaftTimers()
 	r := status.Raft{
 		State: strings.ToLower(stats.State), Term: stats.Term, LeaderID: string(leaderID), Servers: servers,
-		ContactTimeout: 2 * timers.Heartbeat, Log: logStats(stats), Counters: counters(stats),
+		ContactTimeout: 2 * timers.Heartbeat, Log: logStats(stats, a.fsm.Commands()), Counters: counters(stats),
 	}
 	if contact, ok := a.raft.LastContact(); ok {
 		r.LastContact = contact

@@ -9,11 +9,12 @@ import (
 
 // Source says where a value came from. The zero Source is the default.
 type Source struct {
-	File   string // of an HCL or JSON file
-	Line   int
-	Column int
-	Flag   string // name of a command line flag, without the dash
-	Conf   string // name of a setting in postgresql.conf
+	File    string // of an HCL or JSON file
+	Line    int
+	Column  int
+	Flag    string // name of a command line flag, without the dash
+	Conf    string // name of a setting in postgresql.conf
+	Setting string // name of a cluster-wide setting
 }
 
 // String is how `pgraft info` shows a source: "default", "/etc/pgraft.d/a.hcl:3", "flag -data-dir",
@@ -26,6 +27,8 @@ func (s Source) String() string {
 		return "flag -" + s.Flag
 	case s.Conf != "":
 		return "postgresql.conf " + s.Conf
+	case s.Setting != "":
+		return "setting " + s.Setting
 	default:
 		return "default"
 	}

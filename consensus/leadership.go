@@ -83,6 +83,12 @@ func (n *Node) observe(observation *raft.Observation) bool {
 	return false
 }
 
+// Ready reports whether this leader has committed an entry of its own term. Before that its state may lack what its
+// predecessor acknowledged.
+func (n *Node) Ready() bool {
+	return n.IsLeader() && n.leadership.ready.Load() == n.raft.CurrentTerm()
+}
+
 func (n *Node) runLeadership(notify <-chan bool) {
 	for {
 		select {

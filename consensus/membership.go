@@ -8,11 +8,10 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Configuration returns the latest configuration, which may not be committed yet, and on a leader the index of the
-// entry that made it (0 if unknown).
+// Configuration returns the latest configuration, which may not be committed yet, and the index of the latest
+// committed one (0 if that was before this server started).
 func (n *Node) Configuration() (uint64, []raft.Server) {
-	servers := n.latestConfiguration().Servers
-	return parseUint(n.raft.Stats()["latest_configuration_index"]), servers
+	return n.cfg.FSM.ConfigurationIndex(), n.latestConfiguration().Servers
 }
 
 // AddNonvoter adds a server that gets the log and has no vote, or changes the address of one that is there.

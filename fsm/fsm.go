@@ -20,6 +20,9 @@ type FSM struct {
 	packer *packer // of the FSM goroutine
 	feed   *Feed
 	store  atomic.Pointer[Store] // replaced by Restore
+
+	configuration atomic.Uint64 // index of the last configuration entry applied
+	commands      atomic.Uint64 // entries with operations applied
 }
 
 // New returns the state machine of a server that has applied nothing yet.
@@ -48,14 +51,22 @@ func (f *FSM) ApplyBatch(logs []*raft.Log) []any {
 		switch log.Type {
 		case raft.LogCommand:
 			responses[i] = f.apply(w, log)
+			f.commands.Add(1)
 			w.advance(log.Index, log.Term)
 		case raft.LogConfiguration:
 			w.advance(log.Index, log.Term)
+			f.configuration.Store(log.Index)
 		}
 	}
 	f.feed.append(w.commit())
 	return responses
 }
+
+// ConfigurationIndex returns the index of the last configuration entry that was applied, 0 if none was since the start.
+func (f *FSM) ConfigurationIndex() uint64 { return f.configuration.Load() }
+
+// Commands returns how many log entries with operations were applied since the start, replayed ones among them.
+func (f *FSM) Commands() uint64 { return f.commands.Load() }
 
 // StoreConfiguration implements raft.ConfigurationStore. Raft calls it only on state machines that take no batches,
 // which get configuration changes in ApplyBatch; it is here for tools that replay a log entry by entry.

@@ -1,8 +1,8 @@
 package membership_test
 
 import (
-	"errors"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"

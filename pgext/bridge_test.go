@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/pgraft/pgraft/api"
 	"github.com/pgraft/pgraft/pgext"
@@ -143,6 +144,7 @@ func TestDeadAgent(t *testing.T) {
 		_ = l.Close()
 	})
 	t.Run("stale socket", unreachable)
+	t.Run("dies with the statement", func(t *testing.T) { agentDies(t, dir, conn) })
 	exec1(t, conn, "DELETE FROM pgraft.local")
 	if e := sqlErr(t, conn, "SELECT pgraft_snapshot()"); e.Code != "55000" || !strings.Contains(e.Hint, "pgraft setup") {
 		t.Errorf("without a place: %+v", e)
@@ -274,4 +276,48 @@ func replaceData(from, to string) error {
 		}
 	}
 	return chownAll(to, info)
+}
+
+// agentDies has an agent that takes a statement and is gone before it answers.
+func agentDies(t *testing.T, dir string, conn *pgx.Conn) {
+	t.Helper()
+	path := pgext.SocketPath(dir, consolePort)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	if err := os.Chmod(path, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			takeAndDie(client)
+		}
+	}()
+	for sql, code := range map[string]string{"SELECT pgraft_kv_put('a', 'b')": "40003", "SELECT pgraft_kv_get('a')": "08006"} {
+		if e := sqlErr(t, conn, sql); e.Code != code || e.Hint == "" || !strings.Contains(e.Message, "before it answered") {
+			t.Errorf("%s: got %+v, want %s", sql, e, code)
+		}
+	}
+}
+
+func takeAndDie(client net.Conn) {
+	defer func() { _ = client.Close() }()
+	backend := pgproto3.NewBackend(client, client)
+	if _, err := backend.ReceiveStartupMessage(); err != nil {
+		return
+	}
+	backend.Send(&pgproto3.AuthenticationOk{})
+	backend.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+	if backend.Flush() == nil {
+		_, _ = backend.Receive()
+	}
 }

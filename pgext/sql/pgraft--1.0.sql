@@ -579,6 +579,7 @@ DECLARE
     names text;
     types text;
     det text;
+    answered bigint;
 BEGIN
     SELECT * INTO place FROM pgraft.local_place();
     IF place.run_dir IS NULL THEN
@@ -618,6 +619,14 @@ BEGIN
         SELECT string_agg('pgraft.text_or_error(c' || i || ')', ', '), string_agg('c' || i || ' text', ', ') INTO names, types FROM generate_series(1, columns) AS i;
         BEGIN
             RETURN QUERY EXECUTE format('SELECT ARRAY[%s] FROM %s.dblink_get_result($1) AS r(%s)', names, dblink, types) USING 'pgraft'::text;
+            GET DIAGNOSTICS answered = ROW_COUNT;
+            -- An agent that ends while it is waited for gives no error here but no rows. A change is answered by a row.
+            IF answered = 0 THEN
+                EXECUTE format('SELECT %s.dblink_error_message($1)', dblink) INTO det USING 'pgraft'::text;
+                IF changes OR det <> 'OK' THEN
+                    RAISE connection_failure;
+                END IF;
+            END IF;
         EXCEPTION WHEN connection_failure THEN -- libpq's own word: the agent uses no code of this class
             RAISE EXCEPTION 'the agent ended before it answered'
                 USING ERRCODE = CASE WHEN changes THEN 'statement_completion_unknown' ELSE 'connection_failure' END,
