@@ -251,8 +251,9 @@ func (n *Node) shutdown() error {
 	n.cancel()
 	stopped := n.raft.Shutdown()
 	n.dialer.close()
+	err := n.transport.Close() // before its listener goes, which it would take for a fault
 	n.mux.close()
-	err := stopped.Error()
+	err = errors.Join(err, stopped.Error())
 	err = errors.Join(err, n.httpServer.Close())
 	n.httpClient.CloseIdleConnections()
 	n.batcher.abort()
