@@ -16,6 +16,8 @@ import (
 
 	"github.com/hashicorp/raft"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/pgraft/pgraft/internal/durable"
 )
 
 // How a cluster begins, and why there is only one of it.
@@ -210,7 +212,7 @@ func (b *bootstrapState) servePrepare(_ context.Context, proposed acceptance) (s
 	if err != nil {
 		return struct{}{}, err
 	}
-	if err := writeFileSync(b.path, encoded); err != nil {
+	if err := durable.WriteFile(b.path, encoded); err != nil {
 		return struct{}{}, fmt.Errorf("write bootstrap agreement: %w", err)
 	}
 	b.accepted, b.at = &proposed, time.Now()

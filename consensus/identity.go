@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/raft"
+
+	"github.com/pgraft/pgraft/internal/durable"
 )
 
 const identityFile = "server-id"
@@ -33,7 +35,7 @@ func LoadServerID(dataDir string) (raft.ServerID, error) {
 		return "", fmt.Errorf("create data directory: %w", err)
 	}
 	id := uuid.NewString()
-	if err := writeFileSync(path, []byte(id+"\n")); err != nil {
+	if err := durable.WriteFile(path, []byte(id+"\n")); err != nil {
 		return "", fmt.Errorf("write server id: %w", err)
 	}
 	return raft.ServerID(id), nil
@@ -45,29 +47,4 @@ func parseServerID(path string, content []byte) (raft.ServerID, error) {
 		return "", fmt.Errorf("%s does not hold a UUID: restore it from a copy of this data directory: %w", path, err)
 	}
 	return raft.ServerID(id.String()), nil
-}
-
-// writeFileSync replaces a file so that after a crash either the old or the new content is there.
-func writeFileSync(path string, content []byte) error {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name()) // fails, as it should, once renamed
-	_, err = file.Write(content)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(file.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/hashicorp/raft"
 	wal "github.com/hashicorp/raft-wal"
 	walmetrics "github.com/hashicorp/raft-wal/metrics"
+
+	"github.com/pgraft/pgraft/internal/durable"
 )
 
 // The layout below the data directory.
@@ -98,10 +100,10 @@ func checkVersion(dir string) error {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("create raft directory: %w", err)
 		}
-		if err := writeFileSync(path, []byte(strconv.Itoa(raftVersion)+"\n")); err != nil {
+		if err := durable.WriteFile(path, []byte(strconv.Itoa(raftVersion)+"\n")); err != nil {
 			return fmt.Errorf("write raft version: %w", err)
 		}
-		return syncDir(filepath.Dir(dir))
+		return durable.SyncDir(filepath.Dir(dir))
 	}
 	if err != nil {
 		return fmt.Errorf("read raft version: %w", err)
@@ -192,11 +194,11 @@ func (s *store) forgetHalfBootstrap(opts logOptions) error {
 }
 
 func (s *store) markBootstrap() error {
-	return writeFileSync(filepath.Join(s.dir, bootstrapMarker), nil)
+	return durable.WriteFile(filepath.Join(s.dir, bootstrapMarker), nil)
 }
 
 func (s *store) unmarkBootstrap() error {
-	return errors.Join(os.Remove(filepath.Join(s.dir, bootstrapMarker)), syncDir(s.dir))
+	return errors.Join(os.Remove(filepath.Join(s.dir, bootstrapMarker)), durable.SyncDir(s.dir))
 }
 
 // diskBytes returns how much room Raft's files take.

@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/memberlist"
 
 	"github.com/pgraft/pgraft/api"
+	"github.com/pgraft/pgraft/internal/durable"
 )
 
 // KeyringFileName is the file in the data directory that holds the gossip keys.
@@ -190,7 +191,7 @@ func (k *keyring) save(keys [][]byte) error {
 	if err != nil {
 		return fmt.Errorf("write gossip keyring: %w", err)
 	}
-	return writeFile(k.path, append(data, '\n'))
+	return durable.WriteFile(k.path, append(data, '\n'))
 }
 
 // do changes the file, then the ring, and gives the keys after that.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pgraft/pgraft/api"
+	"github.com/pgraft/pgraft/internal/durable"
 )
 
 // PeerFileName is the file in the data directory that remembers the members over a restart.
@@ -101,7 +102,7 @@ func (m *Membership) savePeers() {
 	}
 	data, err := encodePeers(m.table.list())
 	if err == nil {
-		err = writeFile(filepath.Join(m.cfg.DataDir, PeerFileName), data)
+		err = durable.WriteFile(filepath.Join(m.cfg.DataDir, PeerFileName), data)
 	}
 	if err != nil {
 		m.table.setDirty()

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/pgraft/pgraft/internal/durable"
 )
 
 const (
@@ -126,41 +128,10 @@ func read(path string, into any) (bool, error) {
 	return true, nil
 }
 
-// write replaces a file so that after a crash either the old or the new one is there, whole.
 func write(path string, value any) error {
 	raw, err := json.Marshal(value)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", filepath.Base(path), err)
 	}
-	tmp := path + ".tmp"
-	if err := writeSynced(tmp, raw); err != nil {
-		return fmt.Errorf("write data_dir: %w", err)
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return fmt.Errorf("write data_dir: %w", err)
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func writeSynced(path string, raw []byte) (retErr error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { retErr = errors.Join(retErr, f.Close()) }()
-	if _, err := f.Write(raw); err != nil {
-		return err
-	}
-	return f.Sync()
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync data_dir: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sync data_dir: %w", err)
-	}
-	return nil
+	return durable.WriteFile(path, raw)
 }
