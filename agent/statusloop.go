@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -41,6 +42,9 @@ func (a *Agent) Status() api.Status {
 func (a *Agent) faultNow() string {
 	if a.leaving.Load() {
 		return "this node is leaving the cluster"
+	}
+	if fault := a.raft.Stats().DiskFault; fault != nil {
+		return fmt.Sprintf("cannot write the Raft log in %s: %v: make room, then restart the agent if it does not go on by itself", a.cfg.DataDir, fault)
 	}
 	if refusal := a.gossip.Refusal(); refusal != nil {
 		return "the cluster keeps this node out: " + refusal.Error()

@@ -9,11 +9,13 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/pgraft/pgraft/command/demo"
 	"github.com/pgraft/pgraft/config"
+	"github.com/pgraft/pgraft/internal/loglimit"
 )
 
 type agentCmd struct {
@@ -139,10 +141,23 @@ func agentSignals() (signals chan os.Signal, stop func()) {
 // newLogger logs to w and hands a copy of everything to the sinks that `pgraft monitor` registers.
 func newLogger(cfg *config.Config, w io.Writer) hclog.InterceptLogger {
 	return hclog.NewInterceptLogger(&hclog.LoggerOptions{
-		Name:            "pgraft",
-		Level:           hclog.LevelFromString(cfg.LogLevel),
-		JSONFormat:      cfg.LogJSON,
-		Output:          w,
-		IncludeLocation: false,
+		Name:       "pgraft",
+		Level:      hclog.LevelFromString(cfg.LogLevel),
+		JSONFormat: cfg.LogJSON,
+		Output:     w,
+		Exclude:    quietRepeats().Exclude,
 	})
+}
+
+// repeatPeriod is how often the log says again that the same peer is still not reached.
+const repeatPeriod = 30 * time.Second
+
+// quietRepeats holds back what Raft says many times a second, for as long as it lasts, of a peer that is down.
+func quietRepeats() *loglimit.Limiter {
+	return loglimit.New(repeatPeriod, map[string]string{
+		"failed to heartbeat to": "peer", "failed to appendEntries to": "peer", "failed to pipeline appendEntries": "peer",
+		"failed to make requestVote RPC": "target", "failed to contact": "server-id", "failed to install snapshot": "peer",
+		"appendEntries rejected, sending older logs": "peer", "failed to get previous log": "",
+		"refused a connection": "reason", "failed to decode incoming command": "",
+	}, time.Now)
 }

@@ -68,6 +68,9 @@ func adviceFor(e *api.Error) string {
 	if e.Hint != "" {
 		return sentence(e.Hint)
 	}
+	if strings.Contains(e.Message, "HTTP request to an HTTPS server") {
+		return "This agent speaks TLS: write its address with https:// in -http-addr or " + api.EnvAddress + ", and name its CA with -ca-file."
+	}
 	switch e.Code {
 	case api.CodeNoLeader:
 		return "Nothing was changed. The cluster has no leader: `pgraft status` on each node says which agents are " +

@@ -574,7 +574,6 @@ DECLARE
     dblink text := pgraft.dblink_schema();
     patience interval := pgraft.patience();
     started timestamptz := clock_timestamp();
-    connected boolean := false;
     busy integer;
     names text;
     types text;
@@ -598,7 +597,6 @@ BEGIN
                 USING ERRCODE = 'connection_failure', DETAIL = det,
                       HINT = 'The change was not made. Check that pgraft agent runs on this host and may be reached at ' || place.run_dir || '.';
         END;
-        connected := true;
         EXECUTE format('SELECT %s.dblink_send_query($1, $2)', dblink) USING 'pgraft'::text, pgraft.text_or_error(statement);
         LOOP
             EXECUTE format('SELECT %s.dblink_is_busy($1)', dblink) INTO busy USING 'pgraft'::text;
@@ -634,9 +632,8 @@ BEGIN
                                   ELSE 'Try again when the agent is back.' END;
         END;
     EXCEPTION WHEN OTHERS OR query_canceled OR assert_failure THEN
-        IF connected THEN
-            EXECUTE format('SELECT %s.dblink_disconnect($1)', dblink) USING 'pgraft'::text;
-        END IF;
+        -- Not by a variable: a cancel may come right after the connection was made.
+        EXECUTE format('SELECT %s.dblink_disconnect(c) FROM unnest(%s.dblink_get_connections()) AS c WHERE c = $1', dblink, dblink) USING 'pgraft'::text;
         RAISE;
     END;
     EXECUTE format('SELECT %s.dblink_disconnect($1)', dblink) USING 'pgraft'::text;
