@@ -47,7 +47,7 @@ const (
 // InjectDiskFault fails all writes to the log from now on.
 func InjectDiskFault(n *Node, message string) {
 	err := errors.New(message)
-	n.store.faults.inject.Store(&err)
+	n.store.wal.inject.Store(&err)
 }
 
 // PlanBootstrap returns the founders, or the outcome and reason.
@@ -130,3 +130,6 @@ func (a Acks) LeaseUntil(term uint64, c raft.Configuration, self raft.ServerID, 
 
 // StepDown makes a leader a follower.
 func StepDown(n *Node) { n.stepDown(n.raft.CurrentTerm()) }
+
+// CloseLogUnder closes the log's files under a running server, as raft-wal's own end of a segment does on a full disk.
+func CloseLogUnder(n *Node) error { return n.store.wal.wal.Close() }

@@ -66,5 +66,5 @@ func (n *Node) change(ctx context.Context, what string, start func(patience time
 // latestConfigurationMayChange tells raft's refusals of a change that makes no sense, which have no type of their own,
 // from errors that leave its fate open.
 func (n *Node) latestConfigurationMayChange(err error) bool {
-	return errors.Is(err, raft.ErrLeadershipLost) || errors.Is(err, raft.ErrRaftShutdown) || n.store.faults.err() != nil
+	return errors.Is(err, raft.ErrLeadershipLost) || errors.Is(err, raft.ErrRaftShutdown) || n.store.wal.err() != nil
 }

@@ -89,7 +89,7 @@ func (n *Node) rejectQueued(cause error) error {
 }
 
 func (n *Node) rejectNoLeader(cause error) *RejectedError {
-	if fault := n.store.faults.err(); fault != nil {
+	if fault := n.store.wal.err(); fault != nil {
 		return &RejectedError{Code: api.CodeUnavailable, Message: "this node cannot write its raft log and knows no leader", Cause: fault}
 	}
 	return &RejectedError{Code: api.CodeNoLeader, Message: "the cluster has no leader", Cause: cause}

@@ -149,7 +149,7 @@ func (n *Node) applyEntry(ctx context.Context, encoded []byte) (results []fsm.Re
 
 // diskFault replaces raft's account of a failed write to the log by the cause itself.
 func (n *Node) diskFault(err error) error {
-	if fault := n.store.faults.err(); fault != nil && !isContextError(err) && mayBeApplied(err) {
+	if fault := n.store.wal.err(); fault != nil && !isContextError(err) && mayBeApplied(err) {
 		return fmt.Errorf("write raft log: %w", fault)
 	}
 	return err

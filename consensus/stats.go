@@ -64,7 +64,7 @@ func (n *Node) Stats() Stats {
 		Elections: n.counters.elections.Load(), LeaderChanges: n.counters.leaderChanges.Load(),
 		Proposed: n.counters.proposed.Load(), Succeeded: n.counters.succeeded.Load(), Refused: n.counters.refused.Load(),
 		Rejected: n.counters.rejected.Load(), InDoubt: n.counters.inDoubt.Load(),
-		DiskBytes: n.disk.bytes(n.store), DiskFault: n.store.faults.err(), SilentTill: n.guard.silentUntil,
+		DiskBytes: n.disk.bytes(n.store), DiskFault: n.store.wal.err(), SilentTill: n.guard.silentUntil,
 	}
 	s.FirstIndex, _ = n.store.logs.FirstIndex()
 	s.AppliedIndex = n.appliedIndex(s.CommitIndex)

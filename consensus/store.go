@@ -8,12 +8,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
-	wal "github.com/hashicorp/raft-wal"
 	walmetrics "github.com/hashicorp/raft-wal/metrics"
 
 	"github.com/pgraft/pgraft/internal/durable"
@@ -42,8 +40,7 @@ func StateFiles() []string { return []string{raftDir, identityFile} }
 // store is Raft's state on disk. raft-wal syncs each append; nothing here weakens that.
 type store struct {
 	dir       string // DATA_DIR/raft
-	wal       *wal.WAL
-	faults    *faultStore
+	wal       *logStore
 	logs      *raft.LogCache
 	snapshots *raft.FileSnapshotStore
 }
@@ -79,16 +76,12 @@ func (s *store) openLog(opts logOptions) error {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return fmt.Errorf("create log directory: %w", err)
 	}
-	if opts.metrics == nil {
-		opts.metrics = &walmetrics.NoOpCollector{}
-	}
-	log, err := wal.Open(path, wal.WithSegmentSize(opts.segmentSize), wal.WithLogger(opts.logger.Named("wal")),
-		wal.WithMetricsCollector(opts.metrics))
+	log, err := openLogStore(path, opts)
 	if err != nil {
-		return fmt.Errorf("open raft log in %s: %w", path, err)
+		return err
 	}
-	s.wal, s.faults = log, &faultStore{WAL: log}
-	s.logs, err = raft.NewLogCache(logCacheEntries, s.faults)
+	s.wal = log
+	s.logs, err = raft.NewLogCache(logCacheEntries, log)
 	return err
 }
 
@@ -216,42 +209,4 @@ func (s *store) diskBytes() int64 {
 		return nil
 	})
 	return total
-}
-
-// faultStore remembers the error of the last write to the log. When a leader's write fails, raft makes it a follower
-// and says no more than that.
-type faultStore struct {
-	*wal.WAL
-	fault atomic.Pointer[error]
-	// inject, for tests, fails writes.
-	inject atomic.Pointer[error]
-}
-
-// StoreLogs appends entries.
-func (f *faultStore) StoreLogs(logs []*raft.Log) error {
-	err := f.store(logs)
-	if err != nil {
-		f.fault.Store(&err)
-	} else if f.fault.Load() != nil {
-		f.fault.Store(nil)
-	}
-	return err
-}
-
-// StoreLog appends one entry.
-func (f *faultStore) StoreLog(log *raft.Log) error { return f.StoreLogs([]*raft.Log{log}) }
-
-func (f *faultStore) store(logs []*raft.Log) error {
-	if injected := f.inject.Load(); injected != nil {
-		return *injected
-	}
-	return f.WAL.StoreLogs(logs)
-}
-
-// err returns what keeps the log from being written, nil when the last write went well.
-func (f *faultStore) err() error {
-	if fault := f.fault.Load(); fault != nil {
-		return *fault
-	}
-	return nil
 }
