@@ -105,7 +105,7 @@ func (s *logStore) reopen(last uint64) error {
 		return s.cause()
 	}
 	s.tried = time.Now()
-	if free, err := freeBytes(s.path); err != nil || free < 2*int64(s.opts.segmentSize) {
+	if free, err := freeBytes(s.path); err != nil || free < s.needed() {
 		return s.cause()
 	}
 	// raft-wal's lock on its directory is waited for without end, so the old log goes first.
@@ -135,8 +135,14 @@ func (s *logStore) cause() error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: a new one of %d MiB did not fit, %d MiB are free", wal.ErrSealed, s.opts.segmentSize>>20, free>>20)
+	if free < s.needed() {
+		return fmt.Errorf("%w: the next file of the log needs %d MiB and %d MiB are free", syscall.ENOSPC, s.needed()>>20, free>>20)
+	}
+	return wal.ErrSealed
 }
+
+// needed is what a log needs to be opened again: its next file, which is allocated whole, and a little for the rest.
+func (s *logStore) needed() int64 { return int64(s.opts.segmentSize) + 1<<20 }
 
 func freeBytes(path string) (int64, error) {
 	var stat syscall.Statfs_t
