@@ -3,7 +3,6 @@ package e2e_test
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -105,7 +104,7 @@ func goneFromLists(c *testcluster.Cluster, n *testcluster.Node, name string) err
 		return fmt.Errorf("members on %s: %d %w %s", n.Name, code, err, out)
 	}
 	for _, m := range members {
-		if m.Name == name && m.Status != api.NodeLeft && os.Getenv("E2E_LAX") == "" {
+		if m.Name == name && m.Status != api.NodeLeft {
 			return fmt.Errorf("%s is %s to the gossip of %s", name, m.Status, n.Name)
 		}
 	}

@@ -55,10 +55,10 @@ func (j *journal) write(ctx context.Context, n *testcluster.Node, key, value str
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	switch status {
-	case http.StatusOK:
+	switch {
+	case status == http.StatusOK:
 		j.acked[key] = value
-	case http.StatusServiceUnavailable: // definite: not written
+	case status == http.StatusServiceUnavailable, refused(err): // definite: not written
 	default:
 		j.doubt[key] = true
 	}

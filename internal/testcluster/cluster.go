@@ -189,7 +189,7 @@ func (c *Cluster) dumpLogs() {
 	for _, log := range logs {
 		if raw, err := os.ReadFile(log); err == nil && !seen[log] {
 			seen[log] = true
-			c.tb.Logf("%s:\n%s", log, tail(raw, 60000))
+			c.tb.Logf("%s:\n%s", log, tail(raw, 20000))
 		}
 	}
 }
