@@ -18,7 +18,7 @@ const protocol = 1
 // ownMeta is what this node tells the others about itself.
 func ownMeta(cfg *config.Config) membership.Meta {
 	return membership.Meta{
-		RaftAddress: cfg.RaftAdvertise(), HTTPAddress: cfg.HTTPURL(), PostgresAddress: cfg.PostgresAdvertise(),
+		RaftAddress: cfg.RaftAdvertise(), HTTPAddress: cfg.HTTPURLForOthers(), PostgresAddress: cfg.PostgresAdvertise(),
 		Version: version.Version, Protocol: protocol, Expect: cfg.BootstrapExpect,
 		NonVoting: cfg.NonVoting, Witness: cfg.Witness,
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -132,6 +133,6 @@ func (o operator) notLeader(what string) error {
 		return e
 	}
 	e.Leader = leader
-	e.Hint = fmt.Sprintf("the leader is node %d (%s) at %s", leader.NodeID, leader.Name, leader.HTTPAddress)
+	e.Hint = fmt.Sprintf("the leader is node %d (%s) at %s", leader.NodeID, leader.Name, cmp.Or(leader.HTTPAddress, leader.RaftAddress))
 	return e
 }

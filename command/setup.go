@@ -125,10 +125,22 @@ func (c *setupCmd) connect(ctx context.Context, cfg *config.Config) (*pgx.Conn, 
 	pgcfg.RuntimeParams["application_name"] = "pgraft setup"
 	conn, err := pgx.ConnectConfig(ctx, pgcfg)
 	if err != nil {
-		return nil, advise(fmt.Errorf("connect to PostgreSQL: %w", err), "Check that it runs, and say how to reach it as a superuser with -dsn.")
+		return nil, advise(fmt.Errorf("connect to PostgreSQL: %w", err), connectAdvice(err))
 	}
 	return conn, nil
 }
+
+// connectAdvice knows the commonest obstacle: peer authentication, which lets a role in as its own system user only.
+func connectAdvice(err error) string {
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if ok && refused.Code == pgerrcodeInvalidAuthorization {
+		return "Run it as the system user that the role belongs to, for example: sudo -u postgres pgraft setup …; or name a host and a password in -dsn."
+	}
+	return "Check that it runs, and say how to reach it as a superuser with -dsn."
+}
+
+// pgerrcodeInvalidAuthorization is PostgreSQL's invalid_authorization_specification.
+const pgerrcodeInvalidAuthorization = "28000"
 
 func installAdvice(err error) error {
 	var obstacle *pgext.InstallError

@@ -36,6 +36,15 @@ func (c *Config) HTTPAdvertise() string {
 	return c.HTTPAddr()
 }
 
+// HTTPURLForOthers is HTTPURL for the other nodes: empty where the API listens on the loopback address and this node is
+// reached from other hosts, since there it would name the asker's own agent.
+func (c *Config) HTTPURLForOthers() string {
+	if isLoopback(c.HTTP.Addr) && !isLoopback(c.AdvertiseAddr) {
+		return ""
+	}
+	return c.HTTPURL()
+}
+
 // HTTPURL is HTTPAdvertise as a base URL.
 func (c *Config) HTTPURL() string {
 	if c.HTTP.TLS {

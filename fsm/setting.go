@@ -40,6 +40,7 @@ func (w *write) settingSet(op SettingSet) Result {
 	w.put(tableSetting, row)
 	w.touch(tableSetting)
 	w.emit(Row{Table: TableSetting, Key: row.Name, Setting: row})
+	w.event("setting", "", "setting "+op.Name+" was set", map[string]string{"name": op.Name})
 	return w.done()
 }
 
@@ -49,6 +50,7 @@ func (w *write) settingDelete(op SettingDelete) Result {
 		w.drop(tableSetting, old)
 		w.touch(tableSetting)
 		w.emit(Row{Table: TableSetting, Key: old.Name})
+		w.event("setting", "", "setting "+op.Name+" was removed", map[string]string{"name": op.Name})
 		result.Deleted = 1
 	}
 	return result

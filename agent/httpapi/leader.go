@@ -67,8 +67,13 @@ func (s *Server) redirect(w *response, r *request) (bool, error) {
 		return false, err
 	}
 	leader, ok := s.cfg.Status.Leader()
-	if !ok || leader.HTTPAddress == "" {
+	if !ok {
 		return false, s.notLeader()
+	}
+	if leader.HTTPAddress == "" {
+		e := s.notLeader()
+		e.Hint = "the leader's HTTP API listens on its own host only: leave out ?redirect, and this node hands the write on"
+		return false, e
 	}
 	base := leader.HTTPAddress
 	if !strings.Contains(base, "://") {

@@ -112,8 +112,9 @@ func (d *Duties) initCluster(ctx context.Context) error {
 func (d *Duties) runReconcile(ctx context.Context) {
 	ticker := time.NewTicker(d.cfg.Interval)
 	defer ticker.Stop()
+	var scene Scene
 	for {
-		if err := d.reconcile(ctx); err != nil && ctx.Err() == nil {
+		if err := d.reconcile(ctx, &scene); err != nil && ctx.Err() == nil {
 			d.cfg.Logger.Warn("reconciliation did not finish", "error", err)
 		}
 		select {
@@ -127,7 +128,7 @@ func (d *Duties) runReconcile(ctx context.Context) {
 
 // reconcile does what Plan says, one action after the other, and stops at the first that fails: the next round sees
 // the world as it is then.
-func (d *Duties) reconcile(ctx context.Context) error {
+func (d *Duties) reconcile(ctx context.Context, scene *Scene) error {
 	if err := d.initCluster(ctx); err != nil {
 		return err
 	}
@@ -137,15 +138,29 @@ func (d *Duties) reconcile(ctx context.Context) error {
 	}
 	store := d.cfg.Store()
 	_, registry := store.Nodes(nil)
-	actions := Plan(Inputs{
+	in := Inputs{
 		Self: d.cfg.Self, Members: d.cfg.Members(), Registry: registry, RaftConfig: servers, Removed: store.Removed,
-	})
-	for _, a := range actions {
+	}
+	if err := d.record(ctx, scene, SceneOf(in)); err != nil {
+		return err
+	}
+	for _, a := range Plan(in) {
 		if err := d.do(ctx, a); err != nil {
 			return fmt.Errorf("%s %s: %w", a.Kind, a.Name, err)
 		}
 		d.cfg.Logger.Info("reconciled", "action", a.Kind, "node", a.Name, "server_id", a.ServerID, "address", a.Address)
 	}
+	return nil
+}
+
+// record writes what became different into the history.
+func (d *Duties) record(ctx context.Context, before *Scene, now Scene) error {
+	for _, e := range History(*before, now) {
+		if _, err := d.cfg.Consensus.Propose(ctx, e); err != nil {
+			return fmt.Errorf("record that %s: %w", e.Message, err)
+		}
+	}
+	*before = now
 	return nil
 }
 
