@@ -18,7 +18,7 @@ func (c *settingsGetCmd) spec() spec {
 	return spec{
 		name: "settings get", args: "NAME", minArgs: 1, maxArgs: 1,
 		synopsis: "Print a cluster-wide setting",
-		examples: []string{"pgraft settings get max_connections"},
+		examples: []string{"pgraft settings get log_level"},
 	}
 }
 

@@ -14,8 +14,9 @@ func (c *settingsSetCmd) spec() spec {
 	return spec{
 		name: "settings set", args: "NAME VALUE", minArgs: 2, maxArgs: 2,
 		synopsis: "Change a cluster-wide setting",
-		help:     "The change is replicated; each agent applies it to its own node.",
-		examples: []string{"pgraft settings set batch_size 200", "pgraft settings set log_min_duration_statement -1"},
+		help: "A key of the configuration that a reload changes, such as log_level, is obeyed by every agent and wins over its files; " +
+			"other keys are refused. Any other name is yours: it is stored and replicated, and the agents don't look at it.",
+		examples: []string{"pgraft settings set log_level debug", "pgraft settings set raft.snapshot_interval 1m", "pgraft settings set app.limit -1"},
 	}
 }
 

@@ -15,7 +15,7 @@ func (c *settingsUnsetCmd) spec() spec {
 		name: "settings unset", args: "NAME", minArgs: 1, maxArgs: 1,
 		synopsis: "Remove a cluster-wide setting",
 		help:     "Each agent goes back to what its own configuration says.",
-		examples: []string{"pgraft settings unset batch_size"},
+		examples: []string{"pgraft settings unset log_level"},
 	}
 }
 

@@ -84,6 +84,9 @@ const referenceReload = `
 
 ` + "`pgraft reload`" + ` and SIGHUP read the files again. A configuration with problems is refused and changes nothing. Keys whose entry says "reload"
 take effect at once; the answer and the log name the changed keys that wait for a restart of the agent. Certificates are read again whenever their files change.
+
+The same keys, but for lists, can be set for the whole cluster, and win over each node's own: ` + "`pgraft settings set log_level debug`" + `.
+` + "`pgraft settings unset log_level`" + ` gives each node its own back. ` + "`pgraft info`" + ` shows where a value is from.
 `
 
 func writeSection(b *strings.Builder, block, title, doc string) {

@@ -33,8 +33,8 @@ misspelt ` + "`?recurse`" + ` must not change what is deleted. HEAD is answered 
 
   | parameter | meaning |
   |---|---|
-  | *none* | The leader answers while its lease holds: another leader can't exist then. It lacks only, for a moment after an election, entries of the leader before it that it hasn't applied yet. |
-  | ` + "`consistent`" + ` | The leader answers after a majority has confirmed it anew and all that was committed is applied: never old, one round trip more. |
+  | *none* | The leader answers, while its lease holds and once it has all that the leader before it acknowledged: never old, unless the nodes' clocks run at very different speeds. |
+  | ` + "`consistent`" + ` | The leader answers after a majority has confirmed it anew and all that was committed is applied: never old, whatever the clocks do; one round trip more. |
   | ` + "`stale`" + ` | The asked node answers from its own memory, with or without a leader. |
 
 * **Any node, through the log**: the write is sent to the leader, and answered when a majority of the voters has it on disk and the
@@ -107,8 +107,9 @@ curl -N "http://127.0.0.1:7400/v1/events?follow"
 The stream sends ` + "`id`" + ` (the event's index), ` + "`event`" + ` (its type) and ` + "`data`" + ` (an [Event](#event)), and a comment line when it is quiet.
 `
 
-	referenceSettings = `Names and texts that the whole cluster keeps, and that every PostgreSQL has in ` + "`pgraft.setting`" + `. In this release the agents
-themselves read only what autopilot's configuration is kept in.
+	referenceSettings = `Names and texts that the whole cluster keeps, and that every PostgreSQL has in ` + "`pgraft.setting`" + `. A name that is a key of the
+[configuration](configuration.md) which a reload changes, such as ` + "`log_level`" + `, is obeyed by every agent and wins over its files; other
+keys of the configuration are refused with 400. ` + "`autopilot`" + ` is autopilot's own. All other names are yours: the agents don't look at them.
 `
 
 	referenceSnapshots = `An archive is a gzip-compressed tar of ` + "`meta.json`, `state.bin` and `SHA256SUMS`" + `. It holds the registry, keys, sessions, settings and

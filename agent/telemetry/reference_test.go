@@ -76,6 +76,9 @@ func gather(t *testing.T) map[string]family {
 	if resp, err := m.RPCTransport("leader", fakeTransport{}).RoundTrip(httptest.NewRequest("GET", "/", nil)); err == nil {
 		_ = resp.Body.Close()
 	}
+	if _, err := m.WALCollector(); err != nil {
+		t.Fatal(err)
+	}
 	gathered, err := m.Registry().Gather()
 	if err != nil {
 		t.Fatal(err)
