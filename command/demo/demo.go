@@ -51,6 +51,8 @@ type cluster struct {
 	nodes []*node
 	dirs  []string // to remove at the end
 
+	extension extensionFiles
+
 	mu       sync.Mutex // guards what follows and the writers of cfg
 	stopping bool
 	agents   sync.WaitGroup // the goroutines that wait for agents
@@ -87,7 +89,7 @@ func prepare(cfg Config) (*cluster, error) {
 	if err := checkPorts(cfg); err != nil {
 		return nil, err
 	}
-	c := &cluster{cfg: cfg}
+	c := &cluster{cfg: cfg, extension: newExtensionFiles()}
 	if err := c.makeDirs(); err != nil {
 		return nil, errors.Join(err, c.removeDirs())
 	}
@@ -146,7 +148,7 @@ func (c *cluster) stop() error {
 		c.sayf("The data is still in %s", strings.Join(c.dirs, " and "))
 		return err
 	}
-	return errors.Join(err, c.removeDirs())
+	return errors.Join(err, c.extension.remove(), c.removeDirs())
 }
 
 func (c *cluster) removeDirs() error {

@@ -10,8 +10,9 @@ import (
 
 // DevServer is the throwaway PostgreSQL of `pgraft agent -dev`.
 type DevServer struct {
-	node *node
-	dir  string
+	node      *node
+	dir       string
+	extension extensionFiles
 }
 
 // StartDevServer starts a PostgreSQL in a temporary directory of its own.
@@ -20,7 +21,8 @@ func StartDevServer(ctx context.Context, port int) (*DevServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create directory: %w", err)
 	}
-	s := &DevServer{node: &node{name: "dev", basePort: port - portPostgres, dir: dir, serverDir: dir, superuser: "postgres"}, dir: dir}
+	n := &node{name: "dev", basePort: port - portPostgres, dir: dir, serverDir: dir, superuser: "postgres"}
+	s := &DevServer{node: n, dir: dir, extension: newExtensionFiles()}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(serverError(err), s.Close())
 	}
@@ -52,5 +54,5 @@ func (s *DevServer) Close() error {
 	if s.node.server != nil {
 		err = s.node.stopServer()
 	}
-	return errors.Join(err, os.RemoveAll(s.dir))
+	return errors.Join(err, s.extension.remove(), os.RemoveAll(s.dir))
 }
