@@ -30,12 +30,18 @@ func usageOf(b *testing.B, c *testcluster.Cluster, leader *testcluster.Node) (u 
 			u.postgres += backendsTime(b, n)
 		}
 	}
+	u.clients = ownTime(b)
+	return u
+}
+
+// ownTime is what this process has used.
+func ownTime(b *testing.B) time.Duration {
+	b.Helper()
 	var own syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &own); err != nil {
 		b.Fatal(err)
 	}
-	u.clients = time.Duration(own.Utime.Nano() + own.Stime.Nano())
-	return u
+	return time.Duration(own.Utime.Nano() + own.Stime.Nano())
 }
 
 // metrics reports what was used since, in microseconds per call. The followers are taken together, and so are the

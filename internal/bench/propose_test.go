@@ -39,20 +39,30 @@ func BenchmarkPropose(b *testing.B) {
 }
 
 func propose(b *testing.B, clients int, put, raw func(context.Context, int) error) {
-	var rates, bounds, ratios []float64
+	var rates, bounds, ratios, cpu, boundCPU []float64
 	var o *outcome
 	for range proposeRounds {
-		limit := drive(b, clients, measureTime/3, raw).rate()
+		before := ownTime(b)
+		limit := drive(b, clients, measureTime/3, raw)
+		between := ownTime(b)
 		o = drive(b, clients, measureTime/3, put)
-		rates, bounds, ratios = append(rates, o.rate()), append(bounds, limit), append(ratios, o.rate()/limit)
+		rates, bounds, ratios = append(rates, o.rate()), append(bounds, limit.rate()), append(ratios, o.rate()/limit.rate())
+		cpu = append(cpu, perPut(ownTime(b)-between, o))
+		boundCPU = append(boundCPU, perPut(between-before, limit))
 	}
 	o.metrics(b, "puts/s")
 	b.ReportMetric(median(rates), "puts/s")
 	b.ReportMetric(median(bounds), "bound-puts/s")
 	b.ReportMetric(median(ratios), "of-bound")
+	b.ReportMetric(median(cpu), "cpu-us")
+	b.ReportMetric(median(boundCPU), "bound-cpu-us")
 	if clients >= 64 {
 		report.atLeast(fmt.Sprintf("puts in process against the bound, %d clients", clients), 0.8, median(ratios), "times")
 	}
+}
+
+func perPut(used time.Duration, o *outcome) float64 {
+	return float64(used.Microseconds()) / float64(max(o.all, 1))
 }
 
 // nothing is a state machine that does nothing.
