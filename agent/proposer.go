@@ -18,7 +18,7 @@ type proposer struct{ a *Agent }
 func (p proposer) Propose(ctx context.Context, op fsm.Op) (fsm.Result, error) {
 	if set, ok := op.(fsm.SettingSet); ok {
 		if err := config.CheckSetting(set.Name, set.Value); err != nil {
-			return fsm.Result{}, &api.Error{Code: api.CodeBadRequest, Message: "cannot set " + err.Error()}
+			return fsm.Result{}, &api.Error{Code: api.CodeBadRequest, Message: err.Error()}
 		}
 	}
 	result, err := p.a.raft.Propose(ctx, op)
