@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pgraft/pgraft/api"
 	"github.com/pgraft/pgraft/internal/testcluster"
@@ -78,8 +80,9 @@ func TestRefusedNode(t *testing.T) {
 		"SameName": r.sameName, "SameNameByRetryJoin": r.sameNameByRetryJoin, "HTTPPort": r.port("ports.http", first.HTTP),
 		"RaftPort": r.port("ports.raft", first.Raft), "GossipPort": r.port("gossip", first.Gossip), "Locked": r.locked,
 		"WrongKey": r.wrongKey, "NoKey": r.noKey, "OtherName": r.otherName, "OtherClusterSameName": r.otherCluster,
+		"OtherClusterUnknownID": r.otherClusterUnknown,
 	} {
-		t.Run(name, test)
+		c.Subtest(t, name, test)
 	}
 	after := wantStatus(t, c, first, func(s api.Status) string {
 		if !s.IsLeader || s.WorkerState != api.WorkerRunning {
@@ -208,20 +211,46 @@ func (r refusals) otherCluster(t *testing.T) {
 	r.unharmed(t, n)
 }
 
+// otherClusterUnknown is a node that was killed before it could write down which cluster it had founded. It must not be
+// taken for a new one: another cluster's log would be written over its own.
+func (r refusals) otherClusterUnknown(t *testing.T) {
+	n := r.add(t, testcluster.Spec{Name: "unknown-id", Expect: 1, Config: encrypted})
+	r.found(t, n)
+	if err := os.Remove(filepath.Join(n.DataDir, "cluster.json")); err != nil {
+		t.Fatal(err)
+	}
+	r.c.StartAgent(n, "-join="+r.first.Gossip)
+	time.Sleep(3 * time.Second) // it may end at once or live on alone
+	_ = syscall.Kill(n.AgentPID, syscall.SIGKILL)
+	r.c.Reap(n)
+	r.unharmed(t, n)
+	if s := statusOf(t, r.c, r.first); len(s.Nodes) != 1 || len(s.Peers) != 0 {
+		t.Errorf("the first cluster took a server of another one in: %+v %+v", s.Nodes, s.Peers)
+	}
+}
+
 // found makes a cluster of one node with a key in it, stops it, and returns its id.
 func (r refusals) found(t *testing.T, n *testcluster.Node) string {
 	t.Helper()
 	r.c.StartAgent(n)
 	mustPut(t, n, "own", n.Name)
-	id := statusOf(t, r.c, n).ClusterID
+	s := wantStatus(t, r.c, n, func(s api.Status) string {
+		if s.ClusterID == "" {
+			return "knows no cluster id"
+		}
+		return ""
+	})
 	r.c.TerminateAgent(n)
-	return id
+	return s.ClusterID
 }
 
 func (r refusals) unharmed(t *testing.T, n *testcluster.Node) {
 	t.Helper()
 	r.c.StartAgent(n)
 	wantKey(t, n, "own", n.Name)
+	if a, err := ask(t.Context(), n, "GET", "/v1/kv/kept?stale", ""); err != nil || a.code != 404 {
+		t.Errorf("%s got a key of the other cluster: %v %d %s", n.Name, err, a.code, a.body)
+	}
 	r.c.TerminateAgent(n)
 }
 

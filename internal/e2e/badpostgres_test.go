@@ -14,10 +14,10 @@ import (
 func TestUnfitPostgres(t *testing.T) {
 	c := testcluster.Custom(t)
 	server := c.NewServer("pg")
-	t.Run("DownAtStart", func(t *testing.T) { downAtStart(t, c) })
-	t.Run("NoRights", func(t *testing.T) { noRights(t, c, server) })
-	t.Run("NoSuchRole", func(t *testing.T) { noSuchRole(t, c, server) })
-	t.Run("RowsOfAnotherCluster", func(t *testing.T) { otherRows(t, c, server) })
+	c.Subtest(t, "DownAtStart", func(t *testing.T) { downAtStart(t, c) })
+	c.Subtest(t, "NoRights", func(t *testing.T) { noRights(t, c, server) })
+	c.Subtest(t, "NoSuchRole", func(t *testing.T) { noSuchRole(t, c, server) })
+	c.Subtest(t, "RowsOfAnotherCluster", func(t *testing.T) { otherRows(t, c, server) })
 }
 
 // single starts a cluster of one node on a database.

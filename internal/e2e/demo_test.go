@@ -17,16 +17,16 @@ func TestDemo(t *testing.T) {
 	if len(c.Nodes) != 3 {
 		t.Fatalf("cluster.json has %d nodes, want 3", len(c.Nodes))
 	}
-	t.Run("PrintedLines", func(t *testing.T) { printedLines(t, c) })
-	t.Run("HealthQuery", func(t *testing.T) { healthQuery(t, c) })
-	t.Run("StatusFunctions", func(t *testing.T) { statusFunctions(t, c) })
-	t.Run("PutFromAnyNode", func(t *testing.T) { putFromAnyNode(t, c) })
-	t.Run("Console", func(t *testing.T) { console(t, c) })
-	t.Run("HTTP", func(t *testing.T) { httpKV(t, c) })
-	t.Run("BlockingQuery", func(t *testing.T) { blockingQuery(t, c) })
-	t.Run("NotLeader", func(t *testing.T) { notLeader(t, c) })
-	t.Run("Grants", func(t *testing.T) { grants(t, c) })
-	t.Run("Verbs", func(t *testing.T) { verbs(t, c) })
+	c.Subtest(t, "PrintedLines", func(t *testing.T) { printedLines(t, c) })
+	c.Subtest(t, "HealthQuery", func(t *testing.T) { healthQuery(t, c) })
+	c.Subtest(t, "StatusFunctions", func(t *testing.T) { statusFunctions(t, c) })
+	c.Subtest(t, "PutFromAnyNode", func(t *testing.T) { putFromAnyNode(t, c) })
+	c.Subtest(t, "Console", func(t *testing.T) { console(t, c) })
+	c.Subtest(t, "HTTP", func(t *testing.T) { httpKV(t, c) })
+	c.Subtest(t, "BlockingQuery", func(t *testing.T) { blockingQuery(t, c) })
+	c.Subtest(t, "NotLeader", func(t *testing.T) { notLeader(t, c) })
+	c.Subtest(t, "Grants", func(t *testing.T) { grants(t, c) })
+	c.Subtest(t, "Verbs", func(t *testing.T) { verbs(t, c) })
 }
 
 func printedLines(t *testing.T, c *testcluster.Cluster) {

@@ -24,12 +24,12 @@ func TestJoin(t *testing.T) {
 	j := joiner{c: c, members: c.Nodes[:3:3]}
 	j.fourth = c.Add(testcluster.Spec{Name: "pg4", Cluster: "demo", Data: server.Main()})
 
-	t.Run("Join", j.join)
-	t.Run("Leave", j.leave)
-	t.Run("JoinAgain", j.joinAgain)
-	t.Run("ForceLeave", j.forceLeave)
-	t.Run("RemovedComesBack", j.removedComesBack)
-	t.Run("SQL", j.bySQL)
+	c.Subtest(t, "Join", j.join)
+	c.Subtest(t, "Leave", j.leave)
+	c.Subtest(t, "JoinAgain", j.joinAgain)
+	c.Subtest(t, "ForceLeave", j.forceLeave)
+	c.Subtest(t, "RemovedComesBack", j.removedComesBack)
+	c.Subtest(t, "SQL", j.bySQL)
 }
 
 // quickAutopilot makes the cluster promote new voters soon.

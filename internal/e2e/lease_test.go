@@ -15,9 +15,9 @@ const staleWithin = 5 * time.Second
 // TestLease checks that no node claims what it can't prove, whatever becomes of its agent.
 func TestLease(t *testing.T) {
 	c := testcluster.Start(t, testcluster.Options{})
-	t.Run("Frozen", func(t *testing.T) { frozen(t, c) })
-	t.Run("Killed", func(t *testing.T) { killed(t, c) })
-	t.Run("Alone", func(t *testing.T) { alone(t, c) })
+	c.Subtest(t, "Frozen", func(t *testing.T) { frozen(t, c) })
+	c.Subtest(t, "Killed", func(t *testing.T) { killed(t, c) })
+	c.Subtest(t, "Alone", func(t *testing.T) { alone(t, c) })
 }
 
 func wantWithin(t *testing.T, n *testcluster.Node, sql, want string) {

@@ -24,13 +24,13 @@ func TestLiving(t *testing.T) {
 		testcluster.Spec{Name: "c", Config: encrypted},
 	)
 	c.StartAll()
-	t.Run("LockExcludes", func(t *testing.T) { lockExcludes(t, c) })
-	t.Run("LockOfTheDead", func(t *testing.T) { lockOfTheDead(t, c) })
-	t.Run("LockLost", func(t *testing.T) { lockLost(t, c) })
-	t.Run("SessionExpires", func(t *testing.T) { sessionExpires(t, c) })
-	t.Run("Watch", func(t *testing.T) { watch(t, c) })
-	t.Run("Monitor", func(t *testing.T) { monitor(t, c) })
-	t.Run("Keyring", func(t *testing.T) { keyring(t, c) })
+	c.Subtest(t, "LockExcludes", func(t *testing.T) { lockExcludes(t, c) })
+	c.Subtest(t, "LockOfTheDead", func(t *testing.T) { lockOfTheDead(t, c) })
+	c.Subtest(t, "LockLost", func(t *testing.T) { lockLost(t, c) })
+	c.Subtest(t, "SessionExpires", func(t *testing.T) { sessionExpires(t, c) })
+	c.Subtest(t, "Watch", func(t *testing.T) { watch(t, c) })
+	c.Subtest(t, "Monitor", func(t *testing.T) { monitor(t, c) })
+	c.Subtest(t, "Keyring", func(t *testing.T) { keyring(t, c) })
 }
 
 // running is a verb under way whose output is read line by line.

@@ -33,9 +33,9 @@ func TestPartition(t *testing.T) {
 	for _, n := range c.Nodes {
 		wantRow(t, n, "SELECT pgraft_get_worker_state()", "RUNNING")
 	}
-	t.Run("LeaderCutOff", func(t *testing.T) { leaderCutOff(t, c) })
-	t.Run("FollowerForgotten", func(t *testing.T) { followerForgotten(t, c) })
-	t.Run("NewAddresses", func(t *testing.T) { newAddresses(t, c) })
+	c.Subtest(t, "LeaderCutOff", func(t *testing.T) { leaderCutOff(t, c) })
+	c.Subtest(t, "FollowerForgotten", func(t *testing.T) { followerForgotten(t, c) })
+	c.Subtest(t, "NewAddresses", func(t *testing.T) { newAddresses(t, c) })
 }
 
 // claim is one moment at which a node said that it leads: it was so somewhere between the two times.

@@ -48,7 +48,7 @@ func TestSnapshot(t *testing.T) {
 		wantRow(t, n, stateRow, "9|10|10|after")
 	}
 
-	t.Run("Damaged", func(t *testing.T) { damaged(t, c, file) })
+	c.Subtest(t, "Damaged", func(t *testing.T) { damaged(t, c, file) })
 	for _, n := range nodes[:2] {
 		wantRow(t, n, stateRow, "9|10|10|after")
 	}

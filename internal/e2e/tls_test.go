@@ -99,9 +99,9 @@ func TestTLS(t *testing.T) {
 		mustPut(t, n, fmt.Sprintf("by/%d", i), "v") // two of the three are forwarded
 	}
 	x := tlsTest{c: c, ca: ca, certs: certs, admin: admin}
-	t.Run("CommandLine", x.commandLine)
-	t.Run("Strangers", x.strangers)
-	t.Run("Rotation", x.rotation)
+	c.Subtest(t, "CommandLine", x.commandLine)
+	c.Subtest(t, "Strangers", x.strangers)
+	c.Subtest(t, "Rotation", x.rotation)
 }
 
 type tlsTest struct {

@@ -163,6 +163,17 @@ func (c *Cluster) stopDemo() {
 	}
 }
 
+// Subtest runs a part of a test: what fails in the cluster's own methods meanwhile fails the part.
+func (c *Cluster) Subtest(t *testing.T, name string, run func(t *testing.T)) {
+	t.Helper()
+	whole := c.tb
+	defer func() { c.tb = whole }()
+	t.Run(name, func(t *testing.T) {
+		c.tb = t
+		run(t)
+	})
+}
+
 // Output is what the demo has printed so far.
 func (c *Cluster) Output() string { return c.out.String() }
 
