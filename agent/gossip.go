@@ -16,11 +16,11 @@ import (
 const protocol = 1
 
 // ownMeta is what this node tells the others about itself.
-func ownMeta(cfg *config.Config) membership.Meta {
+func ownMeta(cfg *config.Config, hasState bool) membership.Meta {
 	return membership.Meta{
 		RaftAddress: cfg.RaftAdvertise(), HTTPAddress: cfg.HTTPURLForOthers(), PostgresAddress: cfg.PostgresAdvertise(),
 		Version: version.Version, Protocol: protocol, Expect: cfg.BootstrapExpect,
-		NonVoting: cfg.NonVoting, Witness: cfg.Witness,
+		NonVoting: cfg.NonVoting, Witness: cfg.Witness, HasState: hasState,
 	}
 }
 
@@ -28,7 +28,7 @@ func ownMeta(cfg *config.Config) membership.Meta {
 func leaderMembers(members []membership.Member) []leader.Member {
 	out := make([]leader.Member, 0, len(members))
 	for _, m := range members {
-		out = append(out, leader.Member{Status: m.Status, Node: fsm.Node{
+		out = append(out, leader.Member{Status: m.Status, ClusterID: m.Meta.ClusterID, HasState: m.Meta.HasState, Node: fsm.Node{
 			Name: m.Name, ServerID: m.Meta.ServerID, RaftAddress: m.Meta.RaftAddress, GossipAddress: m.Address.String(),
 			HTTPAddress: m.Meta.HTTPAddress, PostgresAddress: m.Meta.PostgresAddress, Version: m.Meta.Version,
 			Protocol: m.Meta.Protocol, NonVoting: m.Meta.NonVoting, Witness: m.Meta.Witness, Zone: m.Meta.Zone,

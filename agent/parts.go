@@ -137,7 +137,7 @@ func (a *Agent) openGossip(context.Context) error {
 		NodeName: cfg.NodeName, ServerID: string(a.raft.ServerID()), ClusterName: cfg.ClusterName, ClusterID: a.knownClusterID,
 		BindAddr: cfg.BindAddr, BindPort: cfg.Ports.Gossip, AdvertiseAddr: cfg.AdvertiseAddr, AdvertisePort: cfg.Ports.Gossip,
 		Profile: cfg.Gossip.Profile, Join: cfg.Join, RetryJoin: cfg.RetryJoin, RetryInterval: cfg.RetryInterval,
-		DataDir: cfg.DataDir, Encrypt: cfg.Encrypt, Meta: ownMeta(cfg), Logger: a.log.Named("gossip"),
+		DataDir: cfg.DataDir, Encrypt: cfg.Encrypt, Meta: ownMeta(cfg, a.raft.HadState()), Logger: a.log.Named("gossip"),
 	})
 	if err != nil {
 		return err

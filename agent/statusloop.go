@@ -14,7 +14,7 @@ import (
 
 // How often the status file is written, as a part of the leader's lease: often enough that a leader's claim in the file
 // never runs out between two writes, and no more, since each costs a file.
-const leasePart = 4
+const leasePart = 3
 
 // freshFor is how long readers of the status file take a silent agent for alive. Above it is dead or frozen.
 const freshFor = time.Second

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,7 @@ type Node struct {
 	transferMu sync.Mutex // held through a leadership transfer
 	stuck      stuckTransfer
 	disk       diskUsage
+	slow       slowStats
 	counters   counters
 
 	ctx       context.Context // ends when Close begins to stop things
@@ -153,11 +155,26 @@ func (n *Node) hello(kind byte, to raft.ServerID) preamble {
 }
 
 func (n *Node) judge(p preamble) welcome {
-	return welcome{
-		Refused:   p.judge(n.cfg.ClusterName, n.cfg.ClusterID(), n.cfg.ServerID),
-		Heartbeat: n.cfg.Timers.Heartbeat,
+	refused := p.judge(n.cfg.ClusterName, n.cfg.ClusterID(), n.cfg.ServerID)
+	if refused == "" && p.Kind == kindRaft && n.cfg.ClusterID() == "" {
+		refused = judgeStranger(p.From, n.latestConfiguration().Servers)
 	}
+	return welcome{Refused: refused, Heartbeat: n.cfg.Timers.Heartbeat}
 }
+
+// judgeStranger protects a log whose cluster's id is not known yet, as after a kill in the first second of a cluster:
+// only the servers of its own configuration may write it. Raft alone would let any leader do so, and where index and
+// term happen to agree it would take another cluster's log for a continuation of this one.
+func judgeStranger(from raft.ServerID, own []raft.Server) string {
+	known := slices.ContainsFunc(own, func(s raft.Server) bool { return s.ID == from })
+	if len(own) == 0 || known {
+		return ""
+	}
+	return fmt.Sprintf("this server has the log of a cluster whose id it does not know yet, and server %s is not in it", from)
+}
+
+// HadState reports whether this server had a log, a term or a snapshot when it was opened.
+func (n *Node) HadState() bool { return !n.hadNone }
 
 func (n *Node) openRaft() error {
 	n.guard = &voteGuard{logger: n.logger, bootstrap: n.bootstrap.mayVoteFor}

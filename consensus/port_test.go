@@ -95,7 +95,7 @@ func TestConnectionsPerAddressAreLimited(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
-		hello := consensus.PreambleBytes(consensus.KindRaft, "test", "", "x", c.Node(0).ServerID())
+		hello := consensus.PreambleBytes(consensus.KindHTTP, "test", "", "x", c.Node(0).ServerID())
 		conn.SetDeadline(time.Now().Add(5 * time.Second))
 		if _, err := conn.Write(hello); err != nil {
 			return nil
@@ -182,5 +182,33 @@ func TestWipedServerDoesNotAnswerForItsFormerSelf(t *testing.T) {
 	time.Sleep(300 * time.Millisecond) // several heartbeats' time
 	if stats := node.Stats(); stats.LastIndex != 0 || stats.Term != 0 {
 		t.Errorf("the wiped server took part as its former self: %+v", stats)
+	}
+}
+
+// TestStrangerMayNotWriteALog has a server that knows its configuration and not yet its cluster's id: a leader that is
+// not in the configuration belongs to another cluster.
+func TestStrangerMayNotWriteALog(t *testing.T) {
+	c := consensustest.New(t, consensustest.Options{Servers: 2})
+	greet := func(from raft.ServerID) string {
+		conn, err := net.Dial("tcp", c.Address(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		conn.SetDeadline(time.Now().Add(5 * time.Second))
+		if _, err := conn.Write(consensus.PreambleBytes(consensus.KindRaft, "test", "", from, c.Node(0).ServerID())); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := consensus.ReadWelcome(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	if refused := greet("6ba7b810-9dad-11d1-80b4-00c04fd430c8"); !strings.Contains(refused, "not in it") {
+		t.Errorf("a stranger: refused = %q, want the reason", refused)
+	}
+	if refused := greet(c.ID(1)); refused != "" {
+		t.Errorf("a server of the configuration was refused: %s", refused)
 	}
 }

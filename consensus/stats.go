@@ -55,17 +55,16 @@ type PeerStats struct {
 
 // Stats returns the present numbers.
 func (n *Node) Stats() Stats {
-	kept := n.raft.Stats()
 	s := Stats{
 		ServerID: n.cfg.ServerID, State: strings.ToLower(n.raft.State().String()), Term: n.raft.CurrentTerm(),
-		LastIndex: n.raft.LastIndex(), LastLogTerm: parseUint(kept["last_log_term"]), CommitIndex: n.raft.CommitIndex(),
-		SnapshotIndex: parseUint(kept["last_snapshot_index"]), LastContact: -1,
+		LastIndex: n.raft.LastIndex(), CommitIndex: n.raft.CommitIndex(), LastContact: -1,
 		RPCsReceived: n.transport.received.Load(), HeartbeatsSent: n.transport.heartbeats.Load(),
 		Elections: n.counters.elections.Load(), LeaderChanges: n.counters.leaderChanges.Load(),
 		Proposed: n.counters.proposed.Load(), Succeeded: n.counters.succeeded.Load(), Refused: n.counters.refused.Load(),
 		Rejected: n.counters.rejected.Load(), InDoubt: n.counters.inDoubt.Load(),
 		DiskBytes: n.disk.bytes(n.store), DiskFault: n.store.wal.err(), SilentTill: n.guard.silentUntil,
 	}
+	s.LastLogTerm, s.SnapshotIndex = n.slow.get(n.raft)
 	s.FirstIndex, _ = n.store.logs.FirstIndex()
 	s.AppliedIndex = n.appliedIndex(s.CommitIndex)
 	s.Leader, s.LeaderAddress = n.Leader()
@@ -111,6 +110,26 @@ func (n *Node) peerStats(s *Stats) {
 func parseUint(text string) uint64 {
 	value, _ := strconv.ParseUint(text, 10, 64)
 	return value
+}
+
+// slowStats remembers what raft gives only as a map of texts, which takes it longer than all the rest.
+type slowStats struct {
+	mu                 sync.Mutex // guards all below
+	at                 time.Time
+	lastTerm, snapshot uint64
+}
+
+const slowStatsAge = 500 * time.Millisecond
+
+func (s *slowStats) get(r *raft.Raft) (lastLogTerm, snapshotIndex uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Since(s.at) > slowStatsAge {
+		texts := r.Stats()
+		s.lastTerm, s.snapshot = parseUint(texts["last_log_term"]), parseUint(texts["last_snapshot_index"])
+		s.at = time.Now()
+	}
+	return s.lastTerm, s.snapshot
 }
 
 // diskUsage remembers how much room Raft takes: counting walks over many files.

@@ -28,6 +28,7 @@ const (
 	flagNonVoting = 1 << iota
 	flagWitness
 	flagLeaving
+	flagHasState
 )
 
 // Meta is what a node tells the others about itself. The second group of fields is filled in by Membership, which
@@ -42,6 +43,9 @@ type Meta struct {
 	NonVoting       bool   `json:"non_voting,omitempty"`
 	Witness         bool   `json:"witness,omitempty"`
 	Zone            string `json:"zone,omitempty"`
+	// HasState tells that the server had a Raft log when it started: where its ClusterID is not known yet it belongs to
+	// some cluster all the same.
+	HasState bool `json:"has_state,omitempty"`
 
 	ServerID  string    `json:"server_id"`
 	ClusterID string    `json:"cluster_id,omitempty"` // empty until the cluster has one
@@ -92,6 +96,7 @@ func DecodeMeta(buf []byte) (Meta, error) {
 		NonVoting: flags&flagNonVoting != 0,
 		Witness:   flags&flagWitness != 0,
 		Leaving:   flags&flagLeaving != 0,
+		HasState:  flags&flagHasState != 0,
 		ServerID:  d.id(),
 		ClusterID: d.id(),
 		Started:   time.UnixMilli(int64(d.number(1 << 48))).UTC(),
@@ -124,6 +129,9 @@ func (m Meta) flags() byte {
 	}
 	if m.Leaving {
 		f |= flagLeaving
+	}
+	if m.HasState {
+		f |= flagHasState
 	}
 	return f
 }

@@ -344,7 +344,7 @@ func TestClientHealth(t *testing.T) {
 	noError(t, err)
 	ready, err := c.Ready(ctx, "")
 	noError(t, err)
-	if !live.OK || !ready.OK || len(ready.Checks) != 5 {
+	if !live.OK || !ready.OK || len(ready.Checks) != 6 {
 		t.Fatalf("%+v %+v", live, ready)
 	}
 	s.set(func(b *backend) { b.status.Postgres = api.PostgresStatus{Enabled: true, Error: "connection refused"} })
@@ -384,6 +384,7 @@ func TestReadiness(t *testing.T) {
 		{"healthy", func(*api.Status) {}, ""},
 		{"no leader", func(s *api.Status) { s.HasQuorum, s.LeaderID, s.LastContactMS = false, 0, -1 }, "raft_leader"},
 		{"silent leader", func(s *api.Status) { s.HasQuorum, s.LastContactMS = false, 9000 }, "raft_leader"},
+		{"full disk", func(s *api.Status) { s.WorkerState, s.WorkerMessage = api.WorkerError, "no space left" }, "worker"},
 		{"isolated leader", func(s *api.Status) { s.HasQuorum, s.State = false, "leader" }, "raft_leader"},
 		{"far behind", func(s *api.Status) { s.Log.AppliedIndex = 10 }, "fsm_caught_up"},
 		{"new", func(s *api.Status) { s.ClusterID = "" }, "fsm_caught_up"},

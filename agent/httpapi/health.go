@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -20,6 +21,7 @@ const (
 	checkPostgres   = "postgres"
 	checkVoter      = "voter"
 	checkGossip     = "gossip"
+	checkWorker     = "worker"
 )
 
 // Readiness judges whether a node can serve its clients, check by check.
@@ -30,6 +32,7 @@ func Readiness(st api.Status) []api.Health {
 		verdict(checkPostgres, postgresProblem(st)),
 		verdict(checkVoter, voterProblem(st)),
 		verdict(checkGossip, gossipProblem(st)),
+		verdict(checkWorker, workerProblem(st)),
 	}
 }
 
@@ -77,6 +80,14 @@ func postgresProblem(st api.Status) string {
 		return pg.Error
 	}
 	return ""
+}
+
+// workerProblem is what keeps the agent as a whole from its work, such as a full disk; PostgreSQL's is told apart.
+func workerProblem(st api.Status) string {
+	if st.WorkerState != api.WorkerError || postgresProblem(st) != "" && st.WorkerMessage == postgresProblem(st) {
+		return ""
+	}
+	return cmp.Or(st.WorkerMessage, "the agent can't do its work")
 }
 
 func voterProblem(st api.Status) string {

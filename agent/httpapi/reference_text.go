@@ -126,5 +126,6 @@ events: not PostgreSQL's data. It is checked, byte by byte, before a download be
 | ` + "`postgres`" + ` | its PostgreSQL answers and takes the rows; also where there is none |
 | ` + "`voter`" + ` | it votes, or never shall (` + "`non_voting`" + `) |
 | ` + "`gossip`" + ` | at least one other node is alive; also where there is no other |
+| ` + "`worker`" + ` | nothing else keeps the agent from its work, such as a full disk |
 `
 )

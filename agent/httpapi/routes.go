@@ -327,7 +327,7 @@ func healthRoutes() []route {
 		},
 		{
 			method: "GET", path: "/readyz/{check}", handle: (*Server).readyz, params: health, out: api.Readiness{},
-			summary: "One check: raft_leader, fsm_caught_up, postgres, voter or gossip",
+			summary: "One check: raft_leader, fsm_caught_up, postgres, voter, gossip or worker",
 		},
 	}
 }

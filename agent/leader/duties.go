@@ -139,7 +139,7 @@ func (d *Duties) reconcile(ctx context.Context, scene *Scene) error {
 	store := d.cfg.Store()
 	_, registry := store.Nodes(nil)
 	in := Inputs{
-		Self: d.cfg.Self, Members: d.cfg.Members(), Registry: registry, RaftConfig: servers, Removed: store.Removed,
+		Self: d.cfg.Self, ClusterID: store.ClusterID(), Members: d.cfg.Members(), Registry: registry, RaftConfig: servers, Removed: store.Removed,
 	}
 	if err := d.record(ctx, scene, SceneOf(in)); err != nil {
 		return err

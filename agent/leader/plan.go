@@ -15,11 +15,16 @@ import (
 type Member struct {
 	Node   fsm.Node // NodeID is not known to gossip and stays 0
 	Status string   // api.NodeAlive, NodeFailed, NodeLeft
+	// ClusterID is what the node says it belongs to, "" if it does not know; HasState that it belonged to some cluster
+	// before it was started.
+	ClusterID string
+	HasState  bool
 }
 
 // Inputs is all that Plan looks at.
 type Inputs struct {
 	Self       string // this leader's server id
+	ClusterID  string
 	Members    []Member
 	Registry   []fsm.Node
 	RaftConfig []raft.Server
@@ -59,11 +64,21 @@ func Plan(in Inputs) []Action {
 	})
 	var actions []Action
 	for _, m := range members {
-		if m.Status == api.NodeAlive && !in.Removed(m.Node.ServerID) {
+		if m.Status == api.NodeAlive && !in.Removed(m.Node.ServerID) && ours(in, m) {
 			actions = append(actions, admit(in, m)...)
 		}
 	}
 	return append(actions, expel(in, members)...)
+}
+
+// ours keeps out servers of other clusters: those that say so, and those that have a log but do not know yet whose it
+// is. One of the latter that is ours is in the Raft configuration already, and learns it from there.
+func ours(in Inputs, m Member) bool {
+	if m.ClusterID != "" {
+		return m.ClusterID == in.ClusterID
+	}
+	_, server := serverOf(in.RaftConfig, m.Node.ServerID)
+	return server || !m.HasState
 }
 
 // admit registers a live member and makes it a Raft server under its present address.

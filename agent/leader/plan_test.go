@@ -97,6 +97,24 @@ func TestPlan(t *testing.T) {
 			want:    "remove server 2",
 		},
 		{
+			name: "another cluster's node is not admitted",
+			in: leader.Inputs{
+				Members: []leader.Member{{Node: node("2"), Status: api.NodeAlive, ClusterID: "other"}},
+			},
+		},
+		{
+			name: "a log of unknown origin is not written over",
+			in:   leader.Inputs{Members: []leader.Member{{Node: node("2"), Status: api.NodeAlive, HasState: true}}},
+		},
+		{
+			name: "a server of ours that does not know its cluster yet",
+			in: leader.Inputs{
+				Members:    []leader.Member{{Node: node("2"), Status: api.NodeAlive, HasState: true}},
+				RaftConfig: []raft.Server{server("2")},
+			},
+			want: "register 2",
+		},
+		{
 			name: "new address is written to both",
 			in: leader.Inputs{
 				Members:  []leader.Member{moved(member("2", api.NodeAlive), "10.0.0.9:7401")},
@@ -107,7 +125,7 @@ func TestPlan(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.in.Self = "1"
+			tt.in.Self, tt.in.ClusterID = "1", "ours"
 			tt.in.Removed = func(id string) bool { return id == tt.removed }
 			if got := describe(leader.Plan(tt.in)); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
