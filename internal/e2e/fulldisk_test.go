@@ -15,8 +15,11 @@ import (
 	"github.com/pgraft/pgraft/internal/testcluster"
 )
 
-// diskSize has room for the log's first file and not for the second.
-const diskSize = 110 << 20
+// The disk has room for two of the log's files of 64 MiB, less a ballast that leaves room for one.
+const (
+	diskSize    = 200 << 20
+	ballastSize = 100 << 20
+)
 
 // TestFullDisk lets the disk of the leader run full under writes. It says so, the others go on without it, and it comes
 // back by itself when there is room.
@@ -57,7 +60,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	mustPut(t, next, "after", "v")
 	if !comesBack(t, small) {
-		t.Error("the full node did not come back by itself in 20 s: starting its agent again")
+		t.Error("the full node did not come back by itself in 30 s: starting its agent again")
 		c.TerminateAgent(small)
 		c.StartAgent(small)
 	}
@@ -85,7 +88,7 @@ func mountSmallDisk(t *testing.T, dir string) (ballast string) {
 		}
 	})
 	ballast = filepath.Join(dir, "ballast")
-	if out, err := exec.Command("fallocate", "-l", fmt.Sprint(20<<20), ballast).CombinedOutput(); err != nil {
+	if out, err := exec.Command("fallocate", "-l", fmt.Sprint(ballastSize), ballast).CombinedOutput(); err != nil {
 		t.Fatalf("make ballast: %v: %s", err, out)
 	}
 	return ballast
@@ -125,7 +128,7 @@ func fillDisk(t *testing.T, c *testcluster.Cluster, n *testcluster.Node) {
 
 func comesBack(t *testing.T, n *testcluster.Node) bool {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for time.Now().Before(deadline) {
 		if a, err := ask(t.Context(), n, "GET", "/v1/kv/after?raw&stale", ""); err == nil && a.code == 200 {
 			return true

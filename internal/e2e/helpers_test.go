@@ -47,9 +47,7 @@ func pgraft(t *testing.T, c *testcluster.Cluster, n *testcluster.Node, args ...s
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, c.Binary, args...)
-	cmd.Env = append(cmd.Environ(), "PGRAFT_HTTP_ADDR="+n.URL(""))
-	out, err := cmd.CombinedOutput()
+	out, err := c.Command(ctx, n, args...).CombinedOutput()
 	if err != nil {
 		return string(out), fmt.Errorf("pgraft %s: %w: %s", strings.Join(args, " "), err, out)
 	}

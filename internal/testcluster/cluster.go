@@ -91,7 +91,7 @@ func Start(tb testing.TB, opts Options) *Cluster {
 		"demo", "-nodes=" + strconv.Itoa(opts.Nodes), "-dir=" + c.Dir, "-base-port=" + strconv.Itoa(FreePorts(tb, 10*opts.Nodes)),
 	}, opts.Args...)
 	c.demo = exec.Command(c.Binary, args...)
-	c.demo.Stdout, c.demo.Stderr = c.out, c.out
+	c.demo.Env, c.demo.Stdout, c.demo.Stderr = environ(), c.out, c.out
 	if err := c.demo.Start(); err != nil {
 		tb.Fatalf("start demo: %v", err)
 	}
@@ -130,6 +130,7 @@ func (c *Cluster) stop() {
 	for _, n := range c.Nodes {
 		c.Continue(n)
 	}
+	c.checkLogs()
 	if c.tb.Failed() {
 		c.dumpLogs()
 	}
@@ -188,20 +189,35 @@ func (c *Cluster) Stop() {
 	}
 }
 
+// logs returns what each agent has logged, by the path of its log.
+func (c *Cluster) logs() map[string][]byte {
+	paths, _ := filepath.Glob(filepath.Join(c.root, "*", "*", "agent.log"))
+	logs := make(map[string][]byte, len(paths))
+	for _, path := range paths {
+		if raw, err := os.ReadFile(path); err == nil {
+			logs[path] = raw
+		}
+	}
+	return logs
+}
+
+// checkLogs fails the test for what no agent may ever log, whatever it was put through.
+func (c *Cluster) checkLogs() {
+	for path, log := range c.logs() {
+		for _, bad := range []string{"WARNING: DATA RACE", "panic:", "fatal error:"} {
+			if i := bytes.Index(log, []byte(bad)); i >= 0 {
+				c.tb.Errorf("%s:\n%s", path, log[i:min(len(log), i+4000)])
+			}
+		}
+	}
+}
+
 func (c *Cluster) dumpLogs() {
 	if c.demo != nil {
 		c.tb.Logf("demo's output:\n%s", c.out)
 	}
-	logs, _ := filepath.Glob(filepath.Join(c.Dir, "*", "agent.log"))
-	for _, n := range c.Nodes {
-		logs = append(logs, n.Log)
-	}
-	seen := make(map[string]bool)
-	for _, log := range logs {
-		if raw, err := os.ReadFile(log); err == nil && !seen[log] {
-			seen[log] = true
-			c.tb.Logf("%s:\n%s", log, tail(raw, 20000))
-		}
+	for path, log := range c.logs() {
+		c.tb.Logf("%s:\n%s", path, tail(log, 20000))
 	}
 }
 

@@ -228,7 +228,7 @@ func (c *Cluster) Command(ctx context.Context, n *Node, args ...string) *exec.Cm
 		name, args = "ip", append([]string{"netns", "exec", n.Host.Namespace, c.Binary}, args...)
 	}
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), "PGRAFT_HTTP_ADDR="+n.URL(""))
+	cmd.Env = append(environ(), "PGRAFT_HTTP_ADDR="+n.URL(""))
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
 }
