@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"github.com/hashicorp/raft"
-
 	"github.com/pgraft/pgraft/agent/leader"
 	"github.com/pgraft/pgraft/agent/status"
 	"github.com/pgraft/pgraft/api"
@@ -51,19 +49,4 @@ func apiMembers(members []membership.Member) []api.Member {
 		out = append(out, m.API())
 	}
 	return out
-}
-
-// raftAddress finds where a server is now: gossip's word first, since it is the newest, then the registry's.
-func raftAddress(members []membership.Member, registry []fsm.Node, id raft.ServerID) (string, bool) {
-	for _, m := range members {
-		if m.Meta.ServerID == string(id) && m.Status == api.NodeAlive {
-			return m.Meta.RaftAddress, true
-		}
-	}
-	for _, n := range registry {
-		if n.ServerID == string(id) {
-			return n.RaftAddress, true
-		}
-	}
-	return "", false
 }

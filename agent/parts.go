@@ -123,12 +123,13 @@ func (a *Agent) openConsensus(context.Context) error {
 
 // addressOf is asked from the moment consensus opens, which is before gossip does.
 func (a *Agent) addressOf(id raft.ServerID) (string, bool) {
-	var members []membership.Member
 	if g := a.gossipNow.Load(); g != nil {
-		members = g.Members()
+		if address, ok := g.RaftAddress(string(id)); ok {
+			return address, true
+		}
 	}
-	_, registry := a.fsm.Store().Nodes(nil)
-	return raftAddress(members, registry, id)
+	node, ok := a.fsm.Store().NodeByServerID(string(id))
+	return node.RaftAddress, ok
 }
 
 func (a *Agent) openGossip(context.Context) error {

@@ -347,6 +347,15 @@ func (m *Membership) Local() Member {
 // alive gives the living members except the local node.
 func (m *Membership) alive() []Member { return m.table.others(api.NodeAlive) }
 
+// RaftAddress tells where a server's Raft port is, if the server is alive. It is cheap enough to be asked for each call.
+func (m *Membership) RaftAddress(serverID string) (string, bool) {
+	member := m.table.byID(serverID, "")
+	if member == nil || member.Status != api.NodeAlive {
+		return "", false
+	}
+	return member.Meta.RaftAddress, true
+}
+
 // Joined reports whether this node sees another one alive.
 func (m *Membership) Joined() bool { return len(m.alive()) > 0 }
 
