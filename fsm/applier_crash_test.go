@@ -157,7 +157,10 @@ func TestApplierCatchesUpRestoredDatabase(t *testing.T) {
 	waitApplied(t, a, h)
 	backup := backUp(t, instance)
 	waitEntriesAfter(t, a, h, 50)
+	before := a.Status().Sessions
 	restore(t, instance, backup)
+	// What the applier says of the time before the restore is no longer so.
+	waitApplier(t, a, "a session with the restored server", func(s fsm.ApplierStatus) bool { return s.Sessions > before })
 	waitApplied(t, a, h)
 	assertRows(t, d.session(), h)
 	if s := a.Status(); s.Diffs != 0 {

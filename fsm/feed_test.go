@@ -41,10 +41,10 @@ func TestFeedSince(t *testing.T) {
 		want    string
 		ok      bool
 	}{
-		{"from the start", 0, 0, "1:3 2:0 3:1 10:1", true},
+		{"from the start", 0, 0, "1:3 2:0 3:1 10:2", true},
 		{"first change only", 0, 1, "1:3", true},
 		{"to the row limit", 0, 4, "1:3 2:0 3:1", true},
-		{"from the middle", 2, 0, "3:1 10:1", true},
+		{"from the middle", 2, 0, "3:1 10:2", true},
 		{"current", 10, 0, "", true},
 		{"ahead", 11, 0, "", true},
 		{"an index that never was", 5, 0, "", false},

@@ -157,7 +157,7 @@ func TestInspectSnapshot(t *testing.T) {
 		rows[c.Table] = c.Rows
 	}
 	for table, want := range map[string]int{
-		"kv": 2, "tombstone": 1, "session": 1, "lockdelay": 1, "node": 1, "binding": 2, "removed": 1, "setting": 1, "event": 3, "dedupe": 1,
+		"kv": 2, "tombstone": 1, "session": 1, "lockdelay": 1, "node": 1, "binding": 2, "removed": 1, "setting": 1, "event": 4, "dedupe": 1,
 	} {
 		equal(t, table, rows[table], want)
 	}
