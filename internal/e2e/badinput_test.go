@@ -76,14 +76,17 @@ func TestRefusedNode(t *testing.T) {
 	mustPut(t, first, "kept", "v")
 	before := statusOf(t, c, first)
 	r := refusals{c, first}
-	for name, test := range map[string]func(*testing.T){
-		"SameName": r.sameName, "SameNameByRetryJoin": r.sameNameByRetryJoin, "HTTPPort": r.port("ports.http", first.HTTP),
-		"RaftPort": r.port("ports.raft", first.Raft), "GossipPort": r.port("gossip", first.Gossip), "Locked": r.locked,
-		"WrongKey": r.wrongKey, "NoKey": r.noKey, "OtherName": r.otherName, "OtherClusterSameName": r.otherCluster,
-		"OtherClusterUnknownID": r.otherClusterUnknown,
-	} {
-		c.Subtest(t, name, test)
-	}
+	t.Run("SameName", r.sameName)
+	t.Run("SameNameByRetryJoin", r.sameNameByRetryJoin)
+	t.Run("HTTPPort", func(t *testing.T) { r.port(t, "ports.http", first.HTTP) })
+	t.Run("RaftPort", func(t *testing.T) { r.port(t, "ports.raft", first.Raft) })
+	t.Run("GossipPort", func(t *testing.T) { r.port(t, "gossip", first.Gossip) })
+	t.Run("Locked", r.locked)
+	t.Run("WrongKey", r.wrongKey)
+	t.Run("NoKey", r.noKey)
+	t.Run("OtherName", r.otherName)
+	t.Run("OtherClusterSameName", r.otherCluster)
+	t.Run("OtherClusterUnknownID", r.otherClusterUnknown)
 	after := wantStatus(t, c, first, func(s api.Status) string {
 		if !s.IsLeader || s.WorkerState != api.WorkerRunning {
 			return fmt.Sprintf("leader %v, %s", s.IsLeader, s.WorkerState)
@@ -127,6 +130,7 @@ func lastLines(text string, n int) string {
 const encrypted = "encrypt = \"" + gossipKey + "\"\n"
 
 func (r refusals) sameName(t *testing.T) {
+	r.c.In(t)
 	n := r.add(t, testcluster.Spec{Name: "same", Config: "node_name = \"first\"\n" + encrypted})
 	r.want(t, n, []string{"-join=" + r.first.Gossip}, `"first"`, r.first.Gossip, "another node_name")
 }
@@ -134,6 +138,7 @@ func (r refusals) sameName(t *testing.T) {
 // sameNameByRetryJoin does not end, since whom retry_join names may be wrong for the moment: it has to say why it is
 // no member.
 func (r refusals) sameNameByRetryJoin(t *testing.T) {
+	r.c.In(t)
 	n := r.add(t, testcluster.Spec{Name: "retry", Join: []*testcluster.Node{r.first}, Config: "node_name = \"first\"\n" + encrypted})
 	r.c.StartAgent(n)
 	s := wantStatus(t, r.c, n, func(s api.Status) string {
@@ -147,45 +152,49 @@ func (r refusals) sameNameByRetryJoin(t *testing.T) {
 	r.c.TerminateAgent(n)
 }
 
-func (r refusals) port(key, taken string) func(*testing.T) {
-	return func(t *testing.T) {
-		block := strings.TrimPrefix(key, "ports.")
-		n := r.add(t, testcluster.Spec{Name: "port-" + block, Expect: 1, Config: encrypted})
-		raw, err := os.ReadFile(n.Config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		own := map[string]string{"http": n.HTTP, "raft": n.Raft, "gossip": n.Gossip}[block]
-		port := strconv.Itoa(testcluster.Port(taken))
-		config := strings.Replace(string(raw), fmt.Sprintf("%s = %d", block, testcluster.Port(own)), block+" = "+port, 1)
-		if err := os.WriteFile(n.Config, []byte(config), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		r.want(t, n, nil, port, "in use", key)
-		if l, err := net.Listen("tcp", n.HTTP); err != nil && own != n.HTTP {
-			t.Errorf("the refused agent left a port behind: %v", err)
-		} else if err == nil {
-			_ = l.Close()
-		}
+func (r refusals) port(t *testing.T, key, taken string) {
+	t.Helper()
+	r.c.In(t)
+	block := strings.TrimPrefix(key, "ports.")
+	n := r.add(t, testcluster.Spec{Name: "port-" + block, Expect: 1, Config: encrypted})
+	raw, err := os.ReadFile(n.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := map[string]string{"http": n.HTTP, "raft": n.Raft, "gossip": n.Gossip}[block]
+	port := strconv.Itoa(testcluster.Port(taken))
+	config := strings.Replace(string(raw), fmt.Sprintf("%s = %d", block, testcluster.Port(own)), block+" = "+port, 1)
+	if err := os.WriteFile(n.Config, []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r.want(t, n, nil, port, "in use", key)
+	if l, err := net.Listen("tcp", n.HTTP); err != nil && own != n.HTTP {
+		t.Errorf("the refused agent left a port behind: %v", err)
+	} else if err == nil {
+		_ = l.Close()
 	}
 }
 
 func (r refusals) locked(t *testing.T) {
+	r.c.In(t)
 	r.want(t, r.first, nil, r.first.DataDir, "in use", strconv.Itoa(r.first.AgentPID))
 }
 
 func (r refusals) wrongKey(t *testing.T) {
+	r.c.In(t)
 	n := r.add(t, testcluster.Spec{Name: "wrong-key", Config: "encrypt = \"" + gossipKey2 + "\"\n"})
 	r.want(t, n, []string{"-join=" + r.first.Gossip}, "key", "encrypt", r.first.Gossip)
 }
 
 func (r refusals) noKey(t *testing.T) {
+	r.c.In(t)
 	n := r.add(t, testcluster.Spec{Name: "no-key"})
 	r.want(t, n, []string{"-join=" + r.first.Gossip}, "encrypt", r.first.Gossip)
 }
 
 // otherName starts a data_dir of cluster "other" as a member of "test".
 func (r refusals) otherName(t *testing.T) {
+	r.c.In(t)
 	n := r.add(t, testcluster.Spec{Name: "other-name", Cluster: "other", Expect: 1, Config: encrypted})
 	id := r.found(t, n)
 	config, err := os.ReadFile(n.Config)
@@ -205,6 +214,7 @@ func (r refusals) otherName(t *testing.T) {
 
 // otherCluster joins a node of a second cluster that has the same name.
 func (r refusals) otherCluster(t *testing.T) {
+	r.c.In(t)
 	n := r.add(t, testcluster.Spec{Name: "other-cluster", Expect: 1, Config: encrypted})
 	id := r.found(t, n)
 	r.want(t, n, []string{"-join=" + r.first.Gossip}, id, "cluster", "data_dir")
@@ -214,6 +224,7 @@ func (r refusals) otherCluster(t *testing.T) {
 // otherClusterUnknown is a node that was killed before it could write down which cluster it had founded. It must not be
 // taken for a new one: another cluster's log would be written over its own.
 func (r refusals) otherClusterUnknown(t *testing.T) {
+	r.c.In(t)
 	n := r.add(t, testcluster.Spec{Name: "unknown-id", Expect: 1, Config: encrypted})
 	r.found(t, n)
 	if err := os.Remove(filepath.Join(n.DataDir, "cluster.json")); err != nil {

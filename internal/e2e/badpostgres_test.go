@@ -14,10 +14,10 @@ import (
 func TestUnfitPostgres(t *testing.T) {
 	c := testcluster.Custom(t)
 	server := c.NewServer("pg")
-	c.Subtest(t, "DownAtStart", func(t *testing.T) { downAtStart(t, c) })
-	c.Subtest(t, "NoRights", func(t *testing.T) { noRights(t, c, server) })
-	c.Subtest(t, "NoSuchRole", func(t *testing.T) { noSuchRole(t, c, server) })
-	c.Subtest(t, "RowsOfAnotherCluster", func(t *testing.T) { otherRows(t, c, server) })
+	t.Run("DownAtStart", func(t *testing.T) { downAtStart(t, c) })
+	t.Run("NoRights", func(t *testing.T) { noRights(t, c, server) })
+	t.Run("NoSuchRole", func(t *testing.T) { noSuchRole(t, c, server) })
+	t.Run("RowsOfAnotherCluster", func(t *testing.T) { otherRows(t, c, server) })
 }
 
 // single starts a cluster of one node on a database.
@@ -69,6 +69,7 @@ func wantRunning(t *testing.T, c *testcluster.Cluster, n *testcluster.Node) {
 }
 
 func downAtStart(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	server := c.PrepareServer("late")
 	data := server.Main()
 	n := single(t, c, "down", data)
@@ -79,6 +80,7 @@ func downAtStart(t *testing.T, c *testcluster.Cluster) {
 }
 
 func noRights(t *testing.T, c *testcluster.Cluster, server *testcluster.Server) {
+	c.In(t)
 	data := server.Database("rights")
 	server.Exec("REVOKE CREATE ON DATABASE rights FROM PUBLIC; CREATE ROLE plain LOGIN")
 	n := single(t, c, "rights", data.As("plain"))
@@ -107,12 +109,14 @@ func noRights(t *testing.T, c *testcluster.Cluster, server *testcluster.Server) 
 }
 
 func noSuchRole(t *testing.T, c *testcluster.Cluster, server *testcluster.Server) {
+	c.In(t)
 	n := single(t, c, "role", server.Database("role").As("nobody_there"))
 	wantTrouble(t, c, n, "nobody_there")
 }
 
 // otherRows gives the database of one cluster to another one.
 func otherRows(t *testing.T, c *testcluster.Cluster, server *testcluster.Server) {
+	c.In(t)
 	data := server.Database("owned")
 	owner := single(t, c, "owner", data)
 	wantRunning(t, c, owner)

@@ -17,19 +17,20 @@ func TestDemo(t *testing.T) {
 	if len(c.Nodes) != 3 {
 		t.Fatalf("cluster.json has %d nodes, want 3", len(c.Nodes))
 	}
-	c.Subtest(t, "PrintedLines", func(t *testing.T) { printedLines(t, c) })
-	c.Subtest(t, "HealthQuery", func(t *testing.T) { healthQuery(t, c) })
-	c.Subtest(t, "StatusFunctions", func(t *testing.T) { statusFunctions(t, c) })
-	c.Subtest(t, "PutFromAnyNode", func(t *testing.T) { putFromAnyNode(t, c) })
-	c.Subtest(t, "Console", func(t *testing.T) { console(t, c) })
-	c.Subtest(t, "HTTP", func(t *testing.T) { httpKV(t, c) })
-	c.Subtest(t, "BlockingQuery", func(t *testing.T) { blockingQuery(t, c) })
-	c.Subtest(t, "NotLeader", func(t *testing.T) { notLeader(t, c) })
-	c.Subtest(t, "Grants", func(t *testing.T) { grants(t, c) })
-	c.Subtest(t, "Verbs", func(t *testing.T) { verbs(t, c) })
+	t.Run("PrintedLines", func(t *testing.T) { printedLines(t, c) })
+	t.Run("HealthQuery", func(t *testing.T) { healthQuery(t, c) })
+	t.Run("StatusFunctions", func(t *testing.T) { statusFunctions(t, c) })
+	t.Run("PutFromAnyNode", func(t *testing.T) { putFromAnyNode(t, c) })
+	t.Run("Console", func(t *testing.T) { console(t, c) })
+	t.Run("HTTP", func(t *testing.T) { httpKV(t, c) })
+	t.Run("BlockingQuery", func(t *testing.T) { blockingQuery(t, c) })
+	t.Run("NotLeader", func(t *testing.T) { notLeader(t, c) })
+	t.Run("Grants", func(t *testing.T) { grants(t, c) })
+	t.Run("Verbs", func(t *testing.T) { verbs(t, c) })
 }
 
 func printedLines(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	for _, n := range c.Nodes {
 		if !strings.Contains(c.Output(), strconv.Itoa(n.Postgres.Port)) {
 			t.Errorf("the demo prints no line for the PostgreSQL of %s (port %d):\n%s", n.Name, n.Postgres.Port, c.Output())
@@ -38,6 +39,7 @@ func printedLines(t *testing.T, c *testcluster.Cluster) {
 }
 
 func healthQuery(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	const q = "SELECT pgraft_is_leader(), pgraft_get_term() > 0, pgraft_get_leader(), pgraft_get_worker_state()"
 	leader := c.Leader()
 	id := psql(t, leader, "SELECT node_id FROM pgraft_get_cluster_status()")
@@ -51,6 +53,7 @@ func healthQuery(t *testing.T, c *testcluster.Cluster) {
 }
 
 func statusFunctions(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	for _, n := range c.Nodes {
 		wantRow(t, n, "SELECT count(*), count(*) FILTER (WHERE is_leader), count(*) FILTER (WHERE voter AND status = 'alive') FROM pgraft_get_nodes()", "3|1|3")
 		wantRow(t, n, "SELECT num_nodes, name, has_quorum, state IN ('leader', 'follower') FROM pgraft_get_cluster_status()", "3|"+n.Name+"|t|t")
@@ -60,6 +63,7 @@ func statusFunctions(t *testing.T, c *testcluster.Cluster) {
 }
 
 func putFromAnyNode(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	for i, n := range c.Nodes {
 		psql(t, n, fmt.Sprintf(`SELECT pgraft_kv_put('app/config', '{"timeout":%d}')`, 30+i))
 		for _, m := range c.Nodes {
@@ -79,6 +83,7 @@ func putFromAnyNode(t *testing.T, c *testcluster.Cluster) {
 }
 
 func console(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	for _, n := range c.Nodes {
 		conninfo := fmt.Sprintf("host=%s port=%d", n.RunDir, n.ConsolePort)
 		out, err := runPsql(t, conninfo, "SHOW NODES")
@@ -94,6 +99,7 @@ func console(t *testing.T, c *testcluster.Cluster) {
 }
 
 func httpKV(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	code, body, _ := call(t, "PUT", c.Nodes[1].URL("/v1/kv/a"), "hello")
 	if code != 200 {
 		t.Fatalf("put: %d %s", code, body)
@@ -128,6 +134,7 @@ func httpKV(t *testing.T, c *testcluster.Cluster) {
 }
 
 func blockingQuery(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	call(t, "PUT", c.Nodes[0].URL("/v1/kv/watched"), "one")
 	_, _, header := call(t, "GET", c.Nodes[2].URL("/v1/kv/watched?raw"), "")
 	index := header.Get("X-Pgraft-Index")
@@ -153,6 +160,7 @@ func blockingQuery(t *testing.T, c *testcluster.Cluster) {
 }
 
 func notLeader(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	leader := c.Leader()
 	follower := c.Others(leader)[0]
 	out, err := tryPsql(t, follower, "SELECT pgraft_add_node(9, '127.0.0.1', 1)")
@@ -162,6 +170,7 @@ func notLeader(t *testing.T, c *testcluster.Cluster) {
 }
 
 func grants(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	n := c.Nodes[0]
 	psql(t, n, "CREATE ROLE nobody_special; CREATE ROLE watcher; GRANT pg_monitor TO watcher; CREATE ROLE changer; GRANT pgraft_admin TO changer")
 	if out, err := tryPsql(t, n, "SET ROLE nobody_special; SELECT pgraft_is_leader()"); err == nil || !strings.Contains(out, "42501") {
@@ -179,6 +188,7 @@ func grants(t *testing.T, c *testcluster.Cluster) {
 }
 
 func verbs(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	n := c.Nodes[1]
 	for _, args := range [][]string{
 		{"status"}, {"members"}, {"info"}, {"events"}, {"version"}, {"operator", "raft", "list-peers"},

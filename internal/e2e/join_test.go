@@ -24,12 +24,12 @@ func TestJoin(t *testing.T) {
 	j := joiner{c: c, members: c.Nodes[:3:3]}
 	j.fourth = c.Add(testcluster.Spec{Name: "pg4", Cluster: "demo", Data: server.Main()})
 
-	c.Subtest(t, "Join", j.join)
-	c.Subtest(t, "Leave", j.leave)
-	c.Subtest(t, "JoinAgain", j.joinAgain)
-	c.Subtest(t, "ForceLeave", j.forceLeave)
-	c.Subtest(t, "RemovedComesBack", j.removedComesBack)
-	c.Subtest(t, "SQL", j.bySQL)
+	t.Run("Join", j.join)
+	t.Run("Leave", j.leave)
+	t.Run("JoinAgain", j.joinAgain)
+	t.Run("ForceLeave", j.forceLeave)
+	t.Run("RemovedComesBack", j.removedComesBack)
+	t.Run("SQL", j.bySQL)
 }
 
 // quickAutopilot makes the cluster promote new voters soon.
@@ -108,14 +108,21 @@ func goneFromLists(c *testcluster.Cluster, n *testcluster.Node, name string) err
 			return fmt.Errorf("%s is %s to the gossip of %s", name, m.Status, n.Name)
 		}
 	}
-	out, code = c.Run(n, "operator", "raft", "list-peers")
-	if code != 0 || strings.Contains(out, name) {
-		return fmt.Errorf("list-peers on %s: exit %d, still with %s: %s", n.Name, code, name, out)
+	out, code = c.Run(n, "operator", "raft", "list-peers", "-format=json")
+	var peers api.RaftConfiguration
+	if err := json.Unmarshal([]byte(out), &peers); code != 0 || err != nil {
+		return fmt.Errorf("list-peers on %s: %d %w %s", n.Name, code, err, out)
+	}
+	for _, s := range peers.Servers {
+		if s.Name == name || s.Name == "" {
+			return fmt.Errorf("list-peers on %s still has %s: %s", n.Name, name, out)
+		}
 	}
 	return nil
 }
 
 func (j *joiner) join(t *testing.T) {
+	j.c.In(t)
 	j.c.StartAgent(j.fourth, "-join="+j.members[0].Gossip)
 	wantStatus(t, j.c, j.fourth, func(s api.Status) string {
 		if s.NodeID == 0 || s.ClusterID == "" {
@@ -141,6 +148,7 @@ func (j *joiner) join(t *testing.T) {
 
 // leave retires the node; three voters are left, so that one of them may fail again.
 func (j *joiner) leave(t *testing.T) {
+	j.c.In(t)
 	out, code := j.c.Run(j.fourth, "leave")
 	if code != 0 {
 		t.Fatalf("leave: exit code %d: %s", code, out)
@@ -177,6 +185,7 @@ func without(nodes []*testcluster.Node, not *testcluster.Node) []*testcluster.No
 }
 
 func (j *joiner) joinAgain(t *testing.T) {
+	j.c.In(t)
 	old := statusOf(t, j.c, j.members[0])
 	j.c.StartAgent(j.fourth, "-join="+j.members[1].Gossip)
 	wantVoter(t, j.c, "pg4", j.c.Nodes)
@@ -193,6 +202,7 @@ func (j *joiner) joinAgain(t *testing.T) {
 }
 
 func (j *joiner) forceLeave(t *testing.T) {
+	j.c.In(t)
 	j.c.KillAgent(j.fourth)
 	wantStatus(t, j.c, j.members[0], func(s api.Status) string {
 		if r := row(s, "pg4"); r == nil || r.Status != api.NodeFailed {
@@ -216,6 +226,7 @@ func (j *joiner) forceLeave(t *testing.T) {
 
 // removedComesBack starts the agent of a node that was removed while it was down: it hears of it and ends.
 func (j *joiner) removedComesBack(t *testing.T) {
+	j.c.In(t)
 	term := statusOf(t, j.c, j.members[0]).Term
 	j.c.StartAgent(j.fourth)
 	if code := j.c.AgentExit(j.fourth, 30*time.Second); code != 1 {
@@ -230,6 +241,7 @@ func (j *joiner) removedComesBack(t *testing.T) {
 
 // bySQL does it all again from psql on the leader.
 func (j *joiner) bySQL(t *testing.T) {
+	j.c.In(t)
 	j.c.StartAgent(j.fourth, "-join="+j.members[2].Gossip)
 	wantVoter(t, j.c, "pg4", j.c.Nodes)
 
@@ -318,6 +330,19 @@ func TestWitnessAndReplica(t *testing.T) {
 	if code != 0 {
 		t.Errorf("list-peers on the replica: %d %s", code, out)
 	}
+	// A node that is told to leave when it ends does so, and only that one.
+	c.SetConfig(replica, "leave_on_terminate = true\n")
+	out, code = c.Run(replica, "reload")
+	if code != 0 || !strings.Contains(out, "leave_on_terminate") {
+		t.Errorf("reload: exit code %d: %s", code, out)
+	}
+	c.TerminateAgent(replica)
+	c.Nodes = nodes
+	wantGone(t, c, "r", nodes)
+	c.StartAgent(replica, "-join="+w.Gossip)
+	c.Nodes = append(c.Nodes, replica)
+	c.WaitWhole()
+
 	// No vote, no say: with two of three voters gone there is no leader, replica or not.
 	c.Freeze(a)
 	c.Freeze(b)

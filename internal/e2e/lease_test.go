@@ -15,9 +15,9 @@ const staleWithin = 5 * time.Second
 // TestLease checks that no node claims what it can't prove, whatever becomes of its agent.
 func TestLease(t *testing.T) {
 	c := testcluster.Start(t, testcluster.Options{})
-	c.Subtest(t, "Frozen", func(t *testing.T) { frozen(t, c) })
-	c.Subtest(t, "Killed", func(t *testing.T) { killed(t, c) })
-	c.Subtest(t, "Alone", func(t *testing.T) { alone(t, c) })
+	t.Run("Frozen", func(t *testing.T) { frozen(t, c) })
+	t.Run("Killed", func(t *testing.T) { killed(t, c) })
+	t.Run("Alone", func(t *testing.T) { alone(t, c) })
 }
 
 func wantWithin(t *testing.T, n *testcluster.Node, sql, want string) {
@@ -31,6 +31,7 @@ func wantWithin(t *testing.T, n *testcluster.Node, sql, want string) {
 }
 
 func frozen(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	leader := c.Leader()
 	wantRow(t, leader, "SELECT pgraft_is_leader()", "t")
 	c.Freeze(leader)
@@ -48,6 +49,7 @@ func frozen(t *testing.T, c *testcluster.Cluster) {
 }
 
 func killed(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	leader := c.Leader()
 	wantRow(t, leader, "SELECT pgraft_is_leader()", "t")
 	c.KillAgent(leader)
@@ -59,6 +61,7 @@ func killed(t *testing.T, c *testcluster.Cluster) {
 
 // alone leaves one agent without the others: it must not claim leadership, and must say that there is no quorum.
 func alone(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	leader := c.Leader()
 	for _, n := range c.Others(leader) {
 		c.Freeze(n)

@@ -24,13 +24,13 @@ func TestLiving(t *testing.T) {
 		testcluster.Spec{Name: "c", Config: encrypted},
 	)
 	c.StartAll()
-	c.Subtest(t, "LockExcludes", func(t *testing.T) { lockExcludes(t, c) })
-	c.Subtest(t, "LockOfTheDead", func(t *testing.T) { lockOfTheDead(t, c) })
-	c.Subtest(t, "LockLost", func(t *testing.T) { lockLost(t, c) })
-	c.Subtest(t, "SessionExpires", func(t *testing.T) { sessionExpires(t, c) })
-	c.Subtest(t, "Watch", func(t *testing.T) { watch(t, c) })
-	c.Subtest(t, "Monitor", func(t *testing.T) { monitor(t, c) })
-	c.Subtest(t, "Keyring", func(t *testing.T) { keyring(t, c) })
+	t.Run("LockExcludes", func(t *testing.T) { lockExcludes(t, c) })
+	t.Run("LockOfTheDead", func(t *testing.T) { lockOfTheDead(t, c) })
+	t.Run("LockLost", func(t *testing.T) { lockLost(t, c) })
+	t.Run("SessionExpires", func(t *testing.T) { sessionExpires(t, c) })
+	t.Run("Watch", func(t *testing.T) { watch(t, c) })
+	t.Run("Monitor", func(t *testing.T) { monitor(t, c) })
+	t.Run("Keyring", func(t *testing.T) { keyring(t, c) })
 }
 
 // running is a verb under way whose output is read line by line.
@@ -109,6 +109,7 @@ func containsAll(line string, words []string) bool {
 
 // lockExcludes has several processes on all nodes read, wait and write a file that nothing but the lock protects.
 func lockExcludes(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	counter := filepath.Join(c.Dir, "counter")
 	if err := os.WriteFile(counter, []byte("0"), 0o644); err != nil {
 		t.Fatal(err)
@@ -139,6 +140,7 @@ func lockExcludes(t *testing.T, c *testcluster.Cluster) {
 
 // lockOfTheDead kills a holder: who waits gets the lock when the TTL is over, and not before.
 func lockOfTheDead(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	holder := start(t, c, c.Nodes[0], "lock", "-ttl=2s", "-name=the holder", "jobs/dead", "echo", "held")
 	holder.want("held")
 	holder.end()
@@ -183,6 +185,7 @@ func endChildren(t *testing.T, what string) {
 // lockLost freezes a holder's pgraft beyond its TTL, as a machine that hangs: its command is ended, the next one is the
 // holder.
 func lockLost(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	holder := start(t, c, c.Nodes[2], "lock", "-ttl=1s", "jobs/lost", `trap "echo ended by signal; exit 3" TERM; echo held; while :; do sleep 0.1; done`)
 	holder.want("held")
 	holder.stop(syscall.SIGSTOP)
@@ -202,6 +205,7 @@ func lockLost(t *testing.T, c *testcluster.Cluster) {
 // sessionExpires does by HTTP what the lock verb does, and lets the session run out. That the leader changes meanwhile
 // must not shorten its time.
 func sessionExpires(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	ctx := t.Context()
 	a, err := ask(ctx, c.Nodes[0], "PUT", "/v1/session/create", `{"name":"short","ttl":"3s","lock_delay":"1s"}`)
 	if err != nil || a.code != 200 {
@@ -242,6 +246,7 @@ func sessionExpires(t *testing.T, c *testcluster.Cluster) {
 }
 
 func watch(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	r := start(t, c, c.Nodes[1], "watch", "app/watched")
 	r.want("is not there")
 	for i := range 3 {
@@ -271,6 +276,7 @@ func watch(t *testing.T, c *testcluster.Cluster) {
 }
 
 func monitor(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	leader := c.Leader()
 	r := start(t, c, leader, "monitor", "-log-level=debug")
 	time.Sleep(500 * time.Millisecond) // it prints nothing when it has begun
@@ -289,6 +295,7 @@ func monitor(t *testing.T, c *testcluster.Cluster) {
 
 // keyring exchanges the key of the gossip under the running cluster, also for a node that is away at the time.
 func keyring(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	n := c.Nodes[0]
 	verb := func(want int, args ...string) string {
 		t.Helper()

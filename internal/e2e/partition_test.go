@@ -33,9 +33,9 @@ func TestPartition(t *testing.T) {
 	for _, n := range c.Nodes {
 		wantRow(t, n, "SELECT pgraft_get_worker_state()", "RUNNING")
 	}
-	c.Subtest(t, "LeaderCutOff", func(t *testing.T) { leaderCutOff(t, c) })
-	c.Subtest(t, "FollowerForgotten", func(t *testing.T) { followerForgotten(t, c) })
-	c.Subtest(t, "NewAddresses", func(t *testing.T) { newAddresses(t, c) })
+	t.Run("LeaderCutOff", func(t *testing.T) { leaderCutOff(t, c) })
+	t.Run("FollowerForgotten", func(t *testing.T) { followerForgotten(t, c) })
+	t.Run("NewAddresses", func(t *testing.T) { newAddresses(t, c) })
 }
 
 // claim is one moment at which a node said that it leads: it was so somewhere between the two times.
@@ -110,6 +110,7 @@ func wantOneAtATime(t *testing.T, claims []claim, back time.Time) {
 }
 
 func leaderCutOff(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	leader := c.Leader()
 	others := c.Others(leader)
 	mustPut(t, leader, "before", "v")
@@ -189,6 +190,7 @@ const forgetTime = 30 * time.Second
 
 // followerForgotten keeps a follower away until the gossip library has forgotten it. pgraft remembers it.
 func followerForgotten(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	leader := c.Leader()
 	follower := c.Others(leader)[0]
 	term := statusOf(t, c, leader).Term
@@ -213,6 +215,7 @@ func followerForgotten(t *testing.T, c *testcluster.Cluster) {
 // newAddresses stops all agents, gives every host another address, and starts them again with the lists of addresses
 // that an operator would have put into their configurations.
 func newAddresses(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
 	id := statusOf(t, c, c.Nodes[0]).ClusterID
 	ids := make(map[string]string)
 	for _, n := range c.Nodes {

@@ -48,7 +48,7 @@ func TestSnapshot(t *testing.T) {
 		wantRow(t, n, stateRow, "9|10|10|after")
 	}
 
-	c.Subtest(t, "Damaged", func(t *testing.T) { damaged(t, c, file) })
+	t.Run("Damaged", func(t *testing.T) { damaged(t, c, file) })
 	for _, n := range nodes[:2] {
 		wantRow(t, n, stateRow, "9|10|10|after")
 	}
@@ -80,6 +80,7 @@ const stateRow = `SELECT count(*) FILTER (WHERE key LIKE 'kept/%' AND value LIKE
 
 // damaged archives are refused by the command line, and by the agent if someone sends them past it.
 func damaged(t *testing.T, c *testcluster.Cluster, file string) {
+	c.In(t)
 	whole := readFile(t, file)
 	flipped := append([]byte(nil), whole...)
 	flipped[len(flipped)/2] ^= 0x40

@@ -44,10 +44,7 @@ func (a authority) ca() string { return filepath.Join(a.dir, "pgraft-ca.pem") }
 // cert makes a certificate in a directory of its own.
 func (a authority) cert(t *testing.T, name string) (dir string) {
 	t.Helper()
-	dir, err := os.MkdirTemp(a.dir, name+"-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir = t.TempDir()
 	a.run(t, "tls", "cert", "create", "-node="+name, "-dir="+dir, "-ca-file="+a.ca(), "-ca-key-file="+filepath.Join(a.dir, "pgraft-ca-key.pem"))
 	return dir
 }
@@ -99,9 +96,9 @@ func TestTLS(t *testing.T) {
 		mustPut(t, n, fmt.Sprintf("by/%d", i), "v") // two of the three are forwarded
 	}
 	x := tlsTest{c: c, ca: ca, certs: certs, admin: admin}
-	c.Subtest(t, "CommandLine", x.commandLine)
-	c.Subtest(t, "Strangers", x.strangers)
-	c.Subtest(t, "Rotation", x.rotation)
+	t.Run("CommandLine", x.commandLine)
+	t.Run("Strangers", x.strangers)
+	t.Run("Rotation", x.rotation)
 }
 
 type tlsTest struct {
@@ -112,6 +109,7 @@ type tlsTest struct {
 }
 
 func (x tlsTest) commandLine(t *testing.T) {
+	x.c.In(t)
 	n := x.c.Nodes[1]
 	pair := []string{"-cert-file=" + certFile(x.admin, "admin"), "-key-file=" + keyFile(x.admin, "admin")}
 	out, code := x.c.Run(n, append([]string{"kv", "get", "-ca-file=" + x.ca.ca(), "by/0"}, pair...)...)
@@ -139,6 +137,7 @@ func (x tlsTest) commandLine(t *testing.T) {
 
 // strangers are agents of the right name and cluster, but without a certificate, or with another authority's.
 func (x tlsTest) strangers(t *testing.T) {
+	x.c.In(t)
 	before := statusOf(t, x.c, x.c.Nodes[0])
 	other := newAuthority(t, x.c, "other-ca")
 	for name, stranger := range map[string]struct{ config, reason string }{
@@ -186,6 +185,7 @@ func (x tlsTest) flags() []string {
 
 // rotation replaces all certificates, and the authority behind them, under the running agents.
 func (x tlsTest) rotation(t *testing.T) {
+	x.c.In(t)
 	started := make(map[string]time.Time)
 	for _, n := range x.c.Nodes {
 		started[n.Name] = statusOf(t, x.c, n).StartedAt

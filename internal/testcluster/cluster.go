@@ -69,7 +69,7 @@ func newCluster(tb testing.TB, race bool) *Cluster {
 	}
 	// Unix socket paths are short, and PostgreSQL's user has to reach the directory: t.TempDir fits neither.
 	var err error
-	if c.root, err = os.MkdirTemp("", "pgraft-test-"); err != nil {
+	if c.root, err = os.MkdirTemp("", "pgraft-test-"); err != nil { //nolint:usetesting // see above
 		tb.Fatal(err)
 	}
 	if err := os.Chmod(c.root, 0o755); err != nil {
@@ -164,15 +164,12 @@ func (c *Cluster) stopDemo() {
 	}
 }
 
-// Subtest runs a part of a test: what fails in the cluster's own methods meanwhile fails the part.
-func (c *Cluster) Subtest(t *testing.T, name string, run func(t *testing.T)) {
+// In makes what fails in the cluster's own methods fail the part of a test that begins, until that ends.
+func (c *Cluster) In(t *testing.T) {
 	t.Helper()
 	whole := c.tb
-	defer func() { c.tb = whole }()
-	t.Run(name, func(t *testing.T) {
-		c.tb = t
-		run(t)
-	})
+	c.tb = t
+	t.Cleanup(func() { c.tb = whole })
 }
 
 // Output is what the demo has printed so far.

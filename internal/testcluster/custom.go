@@ -75,6 +75,18 @@ func (c *Cluster) Add(spec Spec) *Node {
 	return n
 }
 
+// SetConfig puts further keys at the head of a node's configuration.
+func (c *Cluster) SetConfig(n *Node, keys string) {
+	c.tb.Helper()
+	raw, err := os.ReadFile(n.Config)
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	if err := os.WriteFile(n.Config, append([]byte(keys), raw...), 0o644); err != nil {
+		c.tb.Fatal(err)
+	}
+}
+
 // place gives a node its addresses.
 func (c *Cluster) place(n *Node) {
 	c.tb.Helper()
