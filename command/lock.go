@@ -40,7 +40,8 @@ func (c *lockCmd) spec() spec {
 func (c *lockCmd) flags(fs *flag.FlagSet) {
 	c.connection.flags(fs)
 	fs.DurationVar(&c.ttl, "ttl", 15*time.Second, "the lock is free again so long after its holder vanished")
-	fs.DurationVar(&c.wait, "wait", -1, "give up when the lock is not got within this `duration`; 0s tries once; negative waits for ever")
+	fs.DurationVar(&c.wait, "wait", -1, "give up when the lock is not got within this `duration`; 0s tries once")
+	fs.Lookup("wait").DefValue = "for ever"
 	fs.StringVar(&c.name, "name", "", "shown as the holder (default: this host and process)")
 }
 
