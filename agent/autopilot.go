@@ -5,13 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/hashicorp/raft"
-
+	"github.com/pgraft/pgraft/agent/leader"
 	"github.com/pgraft/pgraft/api"
 	"github.com/pgraft/pgraft/config"
 	"github.com/pgraft/pgraft/consensus"
 	"github.com/pgraft/pgraft/fsm"
-	"github.com/pgraft/pgraft/membership"
 )
 
 // autopilotConfig is what is in force: the cluster's setting if there is one, else this node's files.
@@ -67,32 +65,10 @@ func (s *autopilotSource) AutopilotConfig() (api.AutopilotConfig, error) {
 	return s.a.autopilotConfig()
 }
 
-// KnownServers joins the registry with gossip: a registered server that gossip has forgotten is a failed one.
+// KnownServers returns all servers that gossip and registry know.
 func (s *autopilotSource) KnownServers() []consensus.AutopilotServer {
 	_, registry := s.a.fsm.Store().Nodes(nil)
-	return knownServers(registry, s.a.gossip.Members())
-}
-
-func knownServers(registry []fsm.Node, members []membership.Member) []consensus.AutopilotServer {
-	seen := make(map[string]membership.Member, len(members))
-	for _, m := range members {
-		seen[m.Meta.ServerID] = m
-	}
-	servers := make([]consensus.AutopilotServer, 0, len(registry))
-	for _, n := range registry {
-		server := consensus.AutopilotServer{
-			ID: raft.ServerID(n.ServerID), Name: n.Name, Address: n.RaftAddress, Version: n.Version,
-			NonVoting: n.NonVoting, Status: api.NodeFailed,
-		}
-		if m, ok := seen[n.ServerID]; ok {
-			server.Status = m.Status
-			if m.Status != api.NodeAlive {
-				server.FailedSince = m.StatusChanged
-			}
-		}
-		servers = append(servers, server)
-	}
-	return servers
+	return leader.KnownServers(registry, leaderMembers(s.a.gossip.Members()))
 }
 
 // ServerRemoved retires a dead server whose vote autopilot has taken, so that its return is noticed and refused.

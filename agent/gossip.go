@@ -26,11 +26,12 @@ func ownMeta(cfg *config.Config, hasState bool) membership.Meta {
 func leaderMembers(members []membership.Member) []leader.Member {
 	out := make([]leader.Member, 0, len(members))
 	for _, m := range members {
-		out = append(out, leader.Member{Status: m.Status, ClusterID: m.Meta.ClusterID, HasState: m.Meta.HasState, Node: fsm.Node{
-			Name: m.Name, ServerID: m.Meta.ServerID, RaftAddress: m.Meta.RaftAddress, GossipAddress: m.Address.String(),
-			HTTPAddress: m.Meta.HTTPAddress, PostgresAddress: m.Meta.PostgresAddress, Version: m.Meta.Version,
-			Protocol: m.Meta.Protocol, NonVoting: m.Meta.NonVoting, Witness: m.Meta.Witness, Zone: m.Meta.Zone,
-		}})
+		out = append(out, leader.Member{Status: m.Status, ClusterID: m.Meta.ClusterID, HasState: m.Meta.HasState,
+			StatusChanged: m.StatusChanged, Node: fsm.Node{
+				Name: m.Name, ServerID: m.Meta.ServerID, RaftAddress: m.Meta.RaftAddress, GossipAddress: m.Address.String(),
+				HTTPAddress: m.Meta.HTTPAddress, PostgresAddress: m.Meta.PostgresAddress, Version: m.Meta.Version,
+				Protocol: m.Meta.Protocol, NonVoting: m.Meta.NonVoting, Witness: m.Meta.Witness, Zone: m.Meta.Zone,
+			}})
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -19,6 +20,8 @@ type Member struct {
 	// before it was started.
 	ClusterID string
 	HasState  bool
+	// StatusChanged is since when Status is so.
+	StatusChanged time.Time
 }
 
 // Inputs is all that Plan looks at.
