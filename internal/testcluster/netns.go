@@ -87,11 +87,6 @@ func (h *Host) Move(ip string) {
 	h.IP = ip
 }
 
-// Command prepares a program to run on the host. Its process id is the program's own.
-func (h *Host) Command(name string, args ...string) *exec.Cmd {
-	return exec.Command("ip", append([]string{"netns", "exec", h.Namespace, name}, args...)...)
-}
-
 // HTTPClient returns a client whose connections begin on the host.
 func (h *Host) HTTPClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: h.dial, DisableKeepAlives: true}}
