@@ -14,11 +14,11 @@ import (
 	"github.com/pgraft/pgraft/fsm"
 )
 
-func put(t testing.TB, node *consensus.Node, key, value string) fsm.Result {
-	t.Helper()
-	result, err := node.Propose(t.Context(), fsm.KVSet{Key: key, Value: []byte(value)})
+func put(tb testing.TB, node *consensus.Node, key, value string) fsm.Result {
+	tb.Helper()
+	result, err := node.Propose(tb.Context(), fsm.KVSet{Key: key, Value: []byte(value)})
 	if err != nil {
-		t.Fatalf("put %s: %v", key, err)
+		tb.Fatalf("put %s: %v", key, err)
 	}
 	return result
 }

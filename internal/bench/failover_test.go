@@ -20,6 +20,7 @@ const (
 
 // failover kills the leader's agent again and again and reports the longest time without an acknowledged write.
 func failover(b *testing.B, c *testcluster.Cluster) {
+	b.Helper()
 	var gaps []float64
 	for range failovers {
 		gaps = append(gaps, milliseconds(killLeader(b, c)))
@@ -33,6 +34,7 @@ func failover(b *testing.B, c *testcluster.Cluster) {
 }
 
 func killLeader(b *testing.B, c *testcluster.Cluster) time.Duration {
+	b.Helper()
 	leader := c.Leader()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -57,6 +59,7 @@ type writers struct {
 }
 
 func startWriters(ctx context.Context, b *testing.B, c *testcluster.Cluster) *writers {
+	b.Helper()
 	w := &writers{}
 	client := newHTTPClient(b)
 	for i, n := range c.Nodes {
