@@ -81,12 +81,27 @@ func (p *packer) unpack(b []byte, value any) error {
 	return nil
 }
 
-// EncodeOp writes one operation as an EntryBuilder takes it: the kind byte and msgpack.
-func EncodeOp(op Op) ([]byte, error) { return newPacker().encodeOp(op) }
+// EncodeOp writes one operation as an EntryBuilder takes it: the kind byte, and msgpack or, for a KVSet, a form of its
+// own.
+func EncodeOp(op Op) ([]byte, error) {
+	if set, ok := op.(KVSet); ok {
+		return encodeSet(&set), nil
+	}
+	return newPacker().encodeOp(op)
+}
+
+func encodeSet(op *KVSet) []byte {
+	b := make([]byte, 1, 1+sizeOfSet(op))
+	b[0] = byte(kindKVSet)
+	return appendSet(b, op)
+}
 
 func (p *packer) encodeOp(op Op) ([]byte, error) {
 	if op == nil {
 		return nil, fmt.Errorf("encode op: no operation")
+	}
+	if set, ok := op.(KVSet); ok {
+		return encodeSet(&set), nil
 	}
 	b, err := p.pack([]byte{byte(op.kind())}, op)
 	if err != nil {
@@ -107,7 +122,7 @@ func (p *packer) decodeOp(b []byte) (Op, error) {
 	case kindClusterInit:
 		return decodeAs[ClusterInit](p, body)
 	case kindKVSet:
-		return decodeAs[KVSet](p, body)
+		return decodeSet(body)
 	case kindKVDelete:
 		return decodeAs[KVDelete](p, body)
 	case kindTxn:

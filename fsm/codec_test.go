@@ -92,6 +92,10 @@ func TestDecodeEntryRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	noop, err := fsm.EncodeEntry(fsm.Entry{Ops: []fsm.Op{fsm.Noop{Data: []byte("d")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	edit := func(change func(b []byte)) []byte {
 		b := bytes.Clone(good)
 		change(b)
@@ -107,7 +111,10 @@ func TestDecodeEntryRefuses(t *testing.T) {
 		{"one op more", "cut short", edit(func(b []byte) { b[36]++ })},
 		{"length too high", "announced", edit(func(b []byte) { b[37] = 255 })},
 		{"unknown kind", "unknown kind", edit(func(b []byte) { b[41] = 200 })},
-		{"unknown field", "Kez", edit(func(b []byte) { b[bytes.Index(b, []byte("Key"))+2] = 'z' })},
+		{"unknown field", "Datz", bytes.Replace(noop, []byte("Data"), []byte("Datz"), 1)},
+		{"set too short", "too few", edit(func(b []byte) { b[40] = 20 })},
+		{"set with a text too long", "decode fsm.KVSet", edit(func(b []byte) { b[67] = 255 })},
+		{"set with a byte more than its value", "1 bytes too many", edit(func(b []byte) { b[len(b)-2]-- })},
 		{"too large", "more than", make([]byte, fsm.MaxEntrySize+1)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 
 // Op is one operation on the replicated state. The concrete types below are all there are; each is a plain value that
 // the codec writes into a log entry behind its kind byte. The fields' names are the names on the wire, so that renaming
-// one makes old logs unreadable.
+// one makes old logs unreadable; but for KVSet, whose form is in codec_set.go.
 type Op interface {
 	kind() opKind
 }
