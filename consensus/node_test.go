@@ -77,9 +77,12 @@ func TestCloseHandsLeadershipOver(t *testing.T) {
 	before := c.Node(c.Follower(leader)).Stats().Term
 	c.Stop(leader)
 	next := c.Follower(leader)
-	if id, _ := c.Node(next).Leader(); id == "" {
-		t.Error("no leader right after the old one was stopped")
-	}
+	c.Eventually(func() error {
+		if id, _ := c.Node(next).Leader(); id == "" {
+			return errors.New("no leader after the old one was stopped")
+		}
+		return nil
+	})
 	put(t, c.Node(next), "a", "2")
 	if after := c.Node(next).Stats().Term; after != before+1 {
 		t.Errorf("term went from %d to %d, want one election", before, after)
