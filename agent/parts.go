@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"os"
 	"time"
@@ -152,6 +153,7 @@ func (a *Agent) openGossip(context.Context) error {
 func (a *Agent) openDatabase(context.Context) error {
 	a.database = newDatabase(a.cfg, a.fsm, a.caughtUp, a.log)
 	if a.database == nil {
+		a.fsm.Feed().Release(math.MaxUint64) // nobody reads it
 		return nil
 	}
 	a.database.open()

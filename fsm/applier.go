@@ -135,5 +135,11 @@ func (a *Applier) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
+// reached notes what the server's rows are current to.
+func (a *Applier) reached(p position) {
+	a.status.at(p)
+	a.cfg.FSM.Feed().Release(p.index)
+}
+
 // position is a place in a history: an index alone does not tell two histories apart.
 type position struct{ index, term uint64 }

@@ -32,7 +32,7 @@ func (s *applierSession) diff(ctx context.Context) error {
 		return fmt.Errorf("write difference to index %d: %w", to.index, err)
 	}
 	s.at = to
-	s.status.at(to)
+	s.reached(to)
 	s.status.change(func(c *ApplierStatus) { c.Rows, c.Batches, c.Diffs = c.Rows+d.rows, c.Batches+1, c.Diffs+1 })
 	s.status.success()
 	s.cfg.Logger.Info("wrote the difference", "applied_index", to.index, "rows", d.rows)

@@ -102,7 +102,7 @@ func (s *applierSession) apply(ctx context.Context, changes []Change) error {
 		return fmt.Errorf("apply entries %d to %d: %w", changes[0].Index, to.index, err)
 	}
 	s.at = to
-	s.status.at(to)
+	s.reached(to)
 	s.status.change(func(c *ApplierStatus) {
 		c.Entries += uint64(len(changes))
 		c.Rows += uint64(len(rows))

@@ -154,7 +154,7 @@ func (s *applierSession) start(ctx context.Context) error {
 		return err
 	}
 	s.at = m.at
-	s.status.at(s.at)
+	s.reached(s.at)
 	s.status.change(func(c *ApplierStatus) { c.Writing = true })
 	s.cfg.Logger.Info("applying to PostgreSQL", "applied_index", s.at.index, "applied_term", s.at.term)
 	return nil
@@ -308,7 +308,7 @@ func (a *Applier) lookAtStandby(ctx context.Context, conn *pgx.Conn) error {
 			return err
 		}
 	}
-	a.status.at(m.at)
+	a.reached(m.at)
 	a.status.success()
 	return nil
 }

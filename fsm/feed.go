@@ -10,10 +10,12 @@ import (
 	"github.com/pgraft/pgraft/api"
 )
 
-// The bounds of a Feed. Past either the oldest changes go, and a reader that still needs them must diff.
+// The bounds of a Feed. Past either of the first two the oldest changes go, and a reader that still needs them must diff.
+// What the reader has taken is kept up to the third: a PostgreSQL that crashes forgets its last moments, and asks again.
 const (
 	FeedMaxRows  = 131072   // rows and changes together
 	FeedMaxBytes = 64 << 20 // of keys and values
+	FeedKeepRows = 16384    // rows and changes together, up to the released index
 )
 
 // Table names one of the PostgreSQL tables that mirror the store.
@@ -91,6 +93,7 @@ type Feed struct {
 	changes  []Change
 	rows     int
 	bytes    int
+	released uint64 // the reader's copy is at this index
 }
 
 func newFeed() *Feed { return &Feed{progress: newProgress(), since: time.Now()} }
@@ -117,6 +120,15 @@ func (f *Feed) Since(index uint64, maxRows int) (changes []Change, ok bool) {
 // Wait returns when there is a change above index, or with the context's error.
 func (f *Feed) Wait(ctx context.Context, index uint64) error {
 	return f.progress.wait(ctx, index+1)
+}
+
+// Release tells that the reader's copy is at index, so that the feed need not keep all that leads there. Without a reader
+// release math.MaxUint64 once.
+func (f *Feed) Release(index uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.released = index
+	f.trim()
 }
 
 // last is the index that the feed is current to. The caller holds mu.
@@ -175,13 +187,18 @@ func (f *Feed) append(changes []Change) {
 // trim drops from the front. The caller holds mu.
 func (f *Feed) trim() {
 	n := 0
-	for n < len(f.changes) && (f.rows > FeedMaxRows || f.bytes > FeedMaxBytes) {
+	for n < len(f.changes) && f.tooMany(f.changes[n].Index) {
 		f.base, f.baseTerm = f.changes[n].Index, f.changes[n].Term
 		f.count(f.changes[n], -1)
 		f.changes[n] = Change{} // the array outlives the slice's front
 		n++
 	}
 	f.changes = f.changes[n:]
+}
+
+// tooMany reports whether the oldest change, which has the given index, is to go. The caller holds mu.
+func (f *Feed) tooMany(oldest uint64) bool {
+	return f.rows > FeedMaxRows || f.bytes > FeedMaxBytes || f.rows > FeedKeepRows && oldest <= f.released
 }
 
 // count adds (sign 1) or takes away (-1) what c holds. A change without rows counts as one. The caller holds mu.

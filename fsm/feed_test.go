@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -84,6 +85,29 @@ func TestFeedIsBounded(t *testing.T) {
 		}
 		checkTrimmed(t, m)
 	})
+}
+
+func TestFeedRelease(t *testing.T) {
+	reaches := func(m *machine, index uint64, want bool) {
+		t.Helper()
+		_, ok := m.Feed().Since(index, 0)
+		equal(t, fmt.Sprintf("reaches back to %d", index), ok, want)
+	}
+	m := newMachine(t)
+	for range fsm.FeedKeepRows + 10 {
+		m.one(set("k", ""))
+	}
+	reaches(m, 1, true) // nobody has taken anything
+	m.Feed().Release(5)
+	reaches(m, 5, true)
+	reaches(m, 4, false)
+	m.Feed().Release(m.index)
+	reaches(m, m.index-fsm.FeedKeepRows, true) // what the reader may ask for again
+	reaches(m, m.index-fsm.FeedKeepRows-1, false)
+	m.Feed().Release(math.MaxUint64) // there is no reader
+	m.one(set("k", ""))
+	reaches(m, m.index-fsm.FeedKeepRows-1, false)
+	reaches(m, m.index-fsm.FeedKeepRows, true)
 }
 
 // checkTrimmed expects that the feed has lost its first changes and continues from somewhere.
