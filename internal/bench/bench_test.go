@@ -41,7 +41,7 @@ func run(m *testing.M) int {
 func BenchmarkAgents(b *testing.B) {
 	c := testcluster.Start(b, testcluster.Options{})
 	b.Run("idle", func(b *testing.B) { idle(b, c) })
-	b.Run("put", func(b *testing.B) { puts(b, c, targetPuts) })
+	b.Run("put", func(b *testing.B) { puts(b, c) })
 	b.Run("get", func(b *testing.B) { gets(b, c) })
 	b.Run("sql", func(b *testing.B) { functions(b, c) })
 	b.Run("apply", func(b *testing.B) { apply(b, c) })
@@ -55,5 +55,5 @@ func BenchmarkWitnesses(b *testing.B) {
 	c := testcluster.Custom(b)
 	c.AddAll(testcluster.Spec{Name: "n1"}, testcluster.Spec{Name: "n2"}, testcluster.Spec{Name: "n3"})
 	c.StartAll()
-	b.Run("put", func(b *testing.B) { puts(b, c, noTargets) })
+	b.Run("put", func(b *testing.B) { puts(b, c) })
 }

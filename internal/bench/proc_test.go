@@ -55,7 +55,7 @@ func (u usage) metrics(b *testing.B, c *testcluster.Cluster, leader *testcluster
 	b.ReportMetric(per(u.leader, now.leader), "leader-cpu-us")
 	b.ReportMetric(per(u.followers, now.followers), "followers-cpu-us")
 	b.ReportMetric(per(u.clients, now.clients), "clients-cpu-us")
-	if c.Nodes[0].Postgres.DataDir != "" {
+	if hasPostgres(c) {
 		b.ReportMetric(per(u.postgres, now.postgres), "postgres-cpu-us")
 	}
 }
