@@ -65,6 +65,12 @@ func quick(t *membership.Timers) {
 	t.Gossip, t.PushPull, t.Sync = 20*time.Millisecond, time.Second, 50*time.Millisecond
 }
 
+// patient takes nobody for dead, however slow the machine is.
+func patient(t *membership.Timers) {
+	quick(t)
+	t.Probe = time.Hour
+}
+
 func open(t *testing.T, cfg membership.Config) *membership.Membership {
 	t.Helper()
 	m, err := membership.Open(cfg)
@@ -86,12 +92,19 @@ func addr(m *membership.Membership) string { return m.Local().Address.String() }
 
 func port(m *membership.Membership) int { return int(m.Local().Address.Port()) }
 
+// join waits until the others see m, as they answer before they look at its claim.
 func join(t *testing.T, m *membership.Membership, others ...*membership.Membership) {
 	t.Helper()
 	for _, other := range others {
 		if n, err := m.Join(t.Context(), []string{addr(other)}); err != nil || n != 1 {
 			t.Fatalf("join: n=%d, %v", n, err)
 		}
+		eventually(t, func() error {
+			if got, _ := find(other, m.Local().Name); got.Address != m.Local().Address || got.Status != api.NodeAlive {
+				return fmt.Errorf("%s has %+v", other.Local().Name, got)
+			}
+			return nil
+		})
 	}
 }
 

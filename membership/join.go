@@ -13,7 +13,10 @@ import (
 
 // Join exchanges states with the nodes at addrs, host[:port], and gives how many of them that worked with. The error
 // says of each of the others why not, and is nil when at least one worked; a [RefusedError] in it is a refusal that
-// will not go away by itself.
+// will not go away by itself, unless it is a [RefusedKept].
+//
+// A node answers with what it knew before the exchange. So of two that join with one name at the same instant both
+// may be told that it worked; the one that came second is refused, and hears of it by the next exchange.
 func (m *Membership) Join(ctx context.Context, addrs []string) (int, error) {
 	if err := m.usable(); err != nil {
 		return 0, fmt.Errorf("join: %w", err)
@@ -76,9 +79,17 @@ func (m *Membership) joinOne(ctx context.Context, addr string) (int, error) {
 
 func (m *Membership) isSelf(addr netip.AddrPort) bool { return addr == m.self.addr }
 
-// contact exchanges states with one node. When the other side sees this node wrong, the exchange is repeated once,
-// since it answers with what it knew before; runSync goes on from there.
+// contact exchanges states with one node. When the name was kept for somebody else there, the exchange is repeated
+// once: the answer is from before the other side looked at this node's claim, and may have taken it.
 func (m *Membership) contact(ctx context.Context, addr netip.AddrPort) error {
+	err := m.exchangeOnce(ctx, addr)
+	if refused, ok := errors.AsType[*RefusedError](err); ok && refused.Kind == RefusedKept && sleep(ctx, m.timers.Sync) {
+		return m.exchangeOnce(ctx, addr)
+	}
+	return err
+}
+
+func (m *Membership) exchangeOnce(ctx context.Context, addr netip.AddrPort) error {
 	done := make(chan error, 1)
 	if !m.track(func() { done <- m.exchange(addr) }) {
 		return fmt.Errorf("join %s: %w", addr, ErrClosed)

@@ -53,8 +53,8 @@ type Membership struct {
 	leaveMu sync.Mutex // one Leave at a time, and no Close within it
 }
 
-// Open binds the gossip port and starts to look for the others. It fails when one of cfg.Join refuses this node;
-// where nobody answers yet, it goes on looking.
+// Open binds the gossip port and starts to look for the others. It fails when one of cfg.Join refuses this node
+// for good; where nobody answers yet, it goes on looking.
 func Open(cfg Config) (*Membership, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -136,8 +136,7 @@ func (m *Membership) firstJoin() error {
 	ctx, cancel := context.WithTimeout(context.Background(), m.timers.Stream)
 	defer cancel()
 	_, err := m.joinAll(ctx, m.cfg.Join)
-	var refused *RefusedError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*RefusedError](err); ok && refused.Kind != RefusedKept {
 		return err
 	}
 	if err != nil {

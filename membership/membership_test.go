@@ -117,11 +117,14 @@ func TestGoodbyeReachesWhoWasCutOff(t *testing.T) {
 }
 
 func TestNameOfLiveNodeIsRefused(t *testing.T) {
-	a, b := open(t, config(t, "a")), open(t, config(t, "b"))
+	start := func(name string) *membership.Membership {
+		return open(t, membership.WithSeam(config(t, name), membership.Seam{Timers: patient}))
+	}
+	a, b := start("a"), start("b")
 	join(t, b, a)
 	owner := b.Local()
 
-	thief := open(t, config(t, "b"))
+	thief := start("b")
 	_, err := thief.Join(t.Context(), []string{addr(a)})
 	wantRefusal(t, err, membership.RefusedName, `"b"`, owner.Address.String(), owner.Meta.ServerID, "node_name")
 	_, err = thief.Join(t.Context(), []string{addr(b)})
@@ -151,6 +154,41 @@ func TestNameOfLiveNodeIsRefused(t *testing.T) {
 			return fmt.Errorf("no event")
 		}
 	})
+}
+
+func TestNameOfFailedNodeIsKept(t *testing.T) {
+	a, b := open(t, config(t, "a")), open(t, config(t, "b"))
+	join(t, b, a)
+	owner := b.Local()
+	stop(t, b)
+	eventually(t, has(a, "b", api.NodeFailed))
+
+	cfg := config(t, "b")
+	cfg.Join = []string{addr(a)}
+	other := open(t, cfg) // a reason to wait, none to give up
+	eventually(t, func() error {
+		if r := other.Refusal(); r == nil || r.Kind != membership.RefusedKept {
+			return fmt.Errorf("refusal %v", r)
+		}
+		return nil
+	})
+	_, err := other.Join(t.Context(), []string{addr(a)})
+	wantRefusal(t, err, membership.RefusedKept, owner.Address.String(), owner.Meta.ServerID, "wait")
+	if m, _ := find(a, "b"); m.Meta.ServerID != owner.Meta.ServerID {
+		t.Errorf("the name was taken: %+v", m)
+	}
+}
+
+func TestNameOfNodeThatFailedLongAgoIsFree(t *testing.T) {
+	a := open(t, membership.WithSeam(config(t, "a"), membership.Seam{Timers: func(timers *membership.Timers) {
+		quick(timers)
+		timers.ReclaimAfter = time.Millisecond
+	}}))
+	b := open(t, config(t, "b"))
+	join(t, b, a)
+	stop(t, b)
+	eventually(t, has(a, "b", api.NodeFailed))
+	join(t, open(t, config(t, "b")), a)
 }
 
 func TestWipedNodeTakesItsNameBack(t *testing.T) {

@@ -17,6 +17,7 @@ type RefusalKind string
 // The kinds of refusal.
 const (
 	RefusedName     RefusalKind = "node name taken"
+	RefusedKept     RefusalKind = "node name kept for its owner" // goes away by itself, if the owner does
 	RefusedServerID RefusalKind = "server id in use"
 	RefusedCluster  RefusalKind = "other cluster"
 	RefusedKey      RefusalKind = "gossip key differs"
@@ -25,7 +26,7 @@ const (
 )
 
 var refusalKinds = [...]RefusalKind{
-	RefusedName, RefusedServerID, RefusedCluster, RefusedKey, RefusedAddress, RefusedStale,
+	RefusedName, RefusedKept, RefusedServerID, RefusedCluster, RefusedKey, RefusedAddress, RefusedStale,
 }
 
 // RefusedError tells why a node was refused, and what to do about it.
@@ -93,7 +94,13 @@ func admitMerge(self identity, peers []*memberlist.Node) *RefusedError {
 	admitted := 0
 	for _, n := range peers {
 		c, err := newClaim(n)
-		if err != nil || n.State == memberlist.StateDead || n.State == memberlist.StateLeft {
+		if err != nil || n.State == memberlist.StateLeft {
+			continue
+		}
+		if n.State == memberlist.StateDead {
+			if err := keptName(self, c); err != nil {
+				return err
+			}
 			continue
 		}
 		if err := mergeClaim(self, c); err != nil {
@@ -126,6 +133,16 @@ func mergeClaim(self identity, c claim) *RefusedError {
 		return ownServerID(self, c)
 	}
 	return nil
+}
+
+// keptName refuses a join to a node that still holds the local name for a failed node. For how long it does is known
+// there only: it may have admitted this node in this very exchange, which the next one shows (see contact).
+func keptName(self identity, dead claim) *RefusedError {
+	if dead.name != self.name || dead.meta.ServerID == self.serverID || dead.addr == self.addr {
+		return nil
+	}
+	return refuse(RefusedKept, "node_name %q is kept for a while for the node at %s (server id %s), which failed: wait, or give this node another node_name",
+		dead.name, dead.addr, dead.meta.ServerID)
 }
 
 func sameCluster(self identity, c claim) *RefusedError {
@@ -165,7 +182,7 @@ func mayUseName(known Member, c claim, now time.Time, reclaimAfter time.Duration
 		return refuse(RefusedName, "node_name %q belongs to the live node at %s (server id %s), and %s (server id %s) claims it too: give one of them another node_name, or stop it",
 			c.name, known.Address, known.Meta.ServerID, c.addr, c.meta.ServerID)
 	case known.Status == api.NodeFailed && now.Sub(known.StatusChanged) < reclaimAfter:
-		return refuse(RefusedName, "node_name %q is kept for the node at %s (server id %s), which failed less than %s ago: %s (server id %s) gets it after that",
+		return refuse(RefusedKept, "node_name %q is kept for the node at %s (server id %s), which failed less than %s ago: %s (server id %s) gets it after that",
 			c.name, known.Address, known.Meta.ServerID, reclaimAfter, c.addr, c.meta.ServerID)
 	}
 	return nil
