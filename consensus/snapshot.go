@@ -45,7 +45,7 @@ func (n *Node) latestSnapshot() (*raft.SnapshotMeta, io.ReadCloser, error) {
 
 // Restore replaces the whole cluster's state by a snapshot's content, which it reads to the end and checks before
 // anything is touched: raft panics when the state machine refuses a snapshot. The membership stays as it is. Writes
-// that are under way are rejected.
+// that are under way are rejected. An [InDoubtError] says that it may be undone by a new leader; to repeat it is safe.
 func (n *Node) Restore(ctx context.Context, meta *raft.SnapshotMeta, content io.Reader) error {
 	if !n.IsLeader() {
 		return n.rejectNotLeader("restore a snapshot")
@@ -60,10 +60,18 @@ func (n *Node) Restore(ctx context.Context, meta *raft.SnapshotMeta, content io.
 		checked.Index, checked.Term = meta.Index, meta.Term
 	}
 	// The call ends with raft's own work done, whatever becomes of ctx: to leave it in the middle helps nobody.
-	if err := n.raft.Restore(&checked, file, DefaultProposeTimeout); err != nil {
-		return n.rejectRaft("restore the snapshot", err)
+	before := n.cfg.FSM.Store()
+	if err = n.raft.Restore(&checked, file, DefaultProposeTimeout); err == nil {
+		err = n.Barrier(ctx)
 	}
-	return n.Barrier(ctx)
+	if err == nil {
+		return nil
+	}
+	if n.cfg.FSM.Store() != before {
+		// Restored here. If the leadership was lost before the others had it, the next leader has it or has not.
+		return &InDoubtError{Cause: fmt.Errorf("restore the snapshot: %w", err)}
+	}
+	return n.rejectRaft("restore the snapshot", err)
 }
 
 // spool copies a snapshot to an unnamed file and makes sure that it can be read.
