@@ -17,7 +17,7 @@ type proposer struct{ a *Agent }
 // Propose puts an operation into the replicated log, from any node.
 func (p proposer) Propose(ctx context.Context, op fsm.Op) (fsm.Result, error) {
 	if set, ok := op.(fsm.SettingSet); ok {
-		if err := config.CheckSetting(set.Name, set.Value); err != nil {
+		if err := config.CheckSetting(set.Name, set.Value, p.a.cfg.Managed() || p.a.cfg.Witness); err != nil {
 			return fsm.Result{}, &api.Error{Code: api.CodeBadRequest, Message: err.Error()}
 		}
 	}

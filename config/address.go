@@ -105,6 +105,29 @@ func (c *Config) PostgresAdvertise() string {
 	return join(conn.Host, int(conn.Port))
 }
 
+// PostgresPort is the port of a managed PostgreSQL, 0 without one.
+func (c *Config) PostgresPort() int {
+	if c.Postgres.Mode != ModeManaged {
+		return 0
+	}
+	_, port, err := splitHostPort(c.Postgres.Listen, 0)
+	if err != nil {
+		return 0
+	}
+	return port
+}
+
+// PostgresSocketDir is where a managed PostgreSQL has its Unix socket.
+func (c *Config) PostgresSocketDir() string { return filepath.Join(c.RunDir, "postgresql") }
+
+// PostgresSocketPath is a managed PostgreSQL's Unix socket.
+func (c *Config) PostgresSocketPath() string {
+	return filepath.Join(c.PostgresSocketDir(), ".s.PGSQL."+strconv.Itoa(c.PostgresPort()))
+}
+
+// Managed reports whether the agent runs the PostgreSQL beside it.
+func (c *Config) Managed() bool { return c.Postgres.Enabled && c.Postgres.Mode == ModeManaged }
+
 // isLoopback reports whether a host can only mean this machine.
 func isLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {

@@ -57,19 +57,25 @@ const (
 	ModeExternal = "external"
 )
 
+// When a managed PostgreSQL acknowledges a commit.
+const (
+	SyncQuorum = "quorum" // when a majority has it
+	SyncAsync  = "async"  // at once
+)
+
 // Postgres describes the PostgreSQL beside the agent.
 type Postgres struct {
 	Enabled        bool   // there is one: the block or a flag for it was given
 	Mode           string // ModeExternal or ModeManaged, never empty when Enabled
-	DataDir        string
+	DataDir        string // managed: absolute
 	BinDir         string
-	Listen         string
+	Listen         string // managed: address:port
 	Advertise      string // host:port for clients, or empty: see Config.PostgresAdvertise
 	DSN            string
 	Database       string // where schema pgraft lives; wins over the database in DSN
 	Parameters     map[string]string
 	HBA            []string
-	Synchronous    string
+	Synchronous    string // SyncQuorum or SyncAsync
 	Priority       int
 	HealthInterval time.Duration
 }

@@ -141,7 +141,7 @@ func (d *fileDecoder) parameters(body hcl.Body) {
 			continue
 		}
 		merged[name] = text
-		d.c.sources[parametersBlock] = fromRange(attr.NameRange)
+		d.c.sources[path] = fromRange(attr.NameRange)
 	}
 	d.c.Postgres.Parameters = merged
 }

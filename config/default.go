@@ -21,7 +21,7 @@ func Default() *Config {
 		Postgres: Postgres{
 			Listen:         "0.0.0.0:5432",
 			Database:       "postgres",
-			Synchronous:    "quorum",
+			Synchronous:    SyncQuorum,
 			Priority:       100,
 			HealthInterval: 250 * time.Millisecond,
 		},

@@ -15,16 +15,16 @@ import (
 // autopilot set-config` writes it.
 const AutopilotSetting = "autopilot"
 
-// CheckSetting refuses a cluster-wide setting that the agents would not obey as it stands. A name that is no key is an
+// CheckSetting refuses a cluster-wide setting that the agents would not obey as it stands. managed tells that the
+// cluster's PostgreSQL is managed, so that postgres.NAME is one of its parameters. A name that is no key is otherwise an
 // application's own and passes: it is stored and replicated, and the agents do not look at it.
-func CheckSetting(name, value string) error {
-	if strings.HasPrefix(name, "postgres.") {
-		return fmt.Errorf("%s: cluster-wide settings of PostgreSQL come with managed PostgreSQL in a later release: use ALTER SYSTEM on each server", name)
-	}
+func CheckSetting(name, value string, managed bool) error {
 	k, known := newKeyTable().byPath[name]
 	switch {
 	case name == AutopilotSetting:
 		return checkAutopilotSetting(value)
+	case !known && strings.HasPrefix(name, SettingPrefix):
+		return checkParameterSetting(name, value, managed)
 	case !known:
 		return nil
 	case !k.settable():
@@ -32,6 +32,16 @@ func CheckSetting(name, value string) error {
 	}
 	_, err := k.parse(value)
 	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+func checkParameterSetting(name, value string, managed bool) error {
+	if !managed {
+		return fmt.Errorf(`%s: this cluster's PostgreSQL servers are not managed by pgraft (mode = "external"): use ALTER SYSTEM on each server`, name)
+	}
+	if err := CheckParameter(strings.TrimPrefix(name, SettingPrefix), value); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
@@ -52,8 +62,11 @@ func checkAutopilotSetting(value string) error {
 
 // settable tells whether a running agent can take the key's value up from one text.
 func (k *Key) settable() bool {
-	_, list := k.field(&Config{}).(*[]string)
-	return k.Live && !list
+	switch k.field(&Config{}).(type) {
+	case *[]string, *map[string]string:
+		return false
+	}
+	return k.Live
 }
 
 // WithSettings returns a copy of c in which cluster-wide settings stand in place of what the node's own files, flags
@@ -72,7 +85,7 @@ func (c *Config) WithSettings(settings map[string]string) (*Config, []Problem) {
 			continue
 		}
 		src := Source{Setting: name}
-		if err := CheckSetting(name, settings[name]); err != nil {
+		if err := CheckSetting(name, settings[name], false); err != nil {
 			problems = append(problems, Problem{Source: src, Path: name, Message: err.Error()})
 			continue
 		}

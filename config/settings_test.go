@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -9,29 +10,74 @@ import (
 )
 
 func TestCheckSetting(t *testing.T) {
-	tests := []struct{ name, value, want string }{
-		{"log_level", "debug", ""},
-		{"raft.snapshot_interval", "1m", ""},
-		{"my.app.limit", "anything", ""},
-		{"autopilot", `{"min_quorum":3}`, ""},
-		{"autopilot", "on", "JSON"},
-		{"autopilot", `{"last_contact_threshold":"soon"}`, "not a duration"},
-		{"log_level", "loud", "not known"},
-		{"raft.snapshot_interval", "soon", "not a duration"},
-		{"raft.batch_size", "10", "restart"},
-		{"retry_join", "10.0.0.1", "restart"},
-		{"postgres.work_mem", "64MB", "later release"},
+	tests := []struct{ name, value, want, wantManaged string }{
+		{"log_level", "debug", "", ""},
+		{"raft.snapshot_interval", "1m", "", ""},
+		{"my.app.limit", "anything", "", ""},
+		{"autopilot", `{"min_quorum":3}`, "", ""},
+		{"autopilot", "on", "JSON", "JSON"},
+		{"autopilot", `{"last_contact_threshold":"soon"}`, "not a duration", "not a duration"},
+		{"log_level", "loud", "not known", "not known"},
+		{"raft.snapshot_interval", "soon", "not a duration", "not a duration"},
+		{"raft.batch_size", "10", "restart", "restart"},
+		{"retry_join", "10.0.0.1", "restart", "restart"},
+		{"postgres.work_mem", "64MB", "ALTER SYSTEM", ""},
+		{"postgres.pg_stat_statements.max", "100", "ALTER SYSTEM", ""},
+		{"postgres.Work_Mem", "64MB", "ALTER SYSTEM", "lower case"},
+		{"postgres.", "x", "ALTER SYSTEM", "no name"},
+		{"postgres.a-b", "x", "ALTER SYSTEM", "no name"},
+		{"postgres.a.b.c", "x", "ALTER SYSTEM", "no name"},
+		{"postgres.work_mem", "64MB\nport = 1", "ALTER SYSTEM", "one line"},
+		{"postgres.synchronous_standby_names", "*", "ALTER SYSTEM", "majority"},
+		{"postgres.primary_conninfo", "", "ALTER SYSTEM", "decision"},
+		{"postgres.port", "1", "ALTER SYSTEM", "listen"},
+		{"postgres.recovery_target_lsn", "0/1", "ALTER SYSTEM", "point in time"},
+		{"postgres.max_wal_senders", "3", "ALTER SYSTEM", "10 or more"},
+		{"postgres.max_wal_senders", "20", "ALTER SYSTEM", ""},
+		{"postgres.wal_level", "minimal", "ALTER SYSTEM", "logical"},
+		{"postgres.data_dir", "/x", "restart", "restart"},
+		{"postgres.parameters", "x", "restart", "restart"},
+		{"postgres.hba", "x", "restart", "restart"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name+"="+tt.value, func(t *testing.T) {
-			err := config.CheckSetting(tt.name, tt.value)
-			switch {
-			case tt.want == "" && err != nil:
-				t.Errorf("refused: %v", err)
-			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
-				t.Errorf("got %v, want an error with %q", err, tt.want)
-			}
+			checkRefusal(t, config.CheckSetting(tt.name, tt.value, false), tt.want)
+			checkRefusal(t, config.CheckSetting(tt.name, tt.value, true), tt.wantManaged)
 		})
+	}
+}
+
+func checkRefusal(t *testing.T, err error, want string) {
+	t.Helper()
+	switch {
+	case want == "" && err != nil:
+		t.Errorf("refused: %v", err)
+	case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+		t.Errorf("got %v, want an error with %q", err, want)
+	}
+}
+
+func TestClusterParameters(t *testing.T) {
+	got := config.ClusterParameters(map[string]string{
+		"postgres.work_mem": "64MB", "postgres.auto_explain.log_min_duration": "1s", "postgres.port": "1", "postgres.priority": "3",
+		"log_level": "debug", "app.postgres.x": "1",
+	})
+	if len(got) != 2 || got["work_mem"] != "64MB" || got["auto_explain.log_min_duration"] != "1s" {
+		t.Errorf("got %v", got)
+	}
+	if !slices.Contains(config.OwnedParameters(), "primary_conninfo") {
+		t.Error("primary_conninfo is not owned")
+	}
+}
+
+func TestManagedPlaces(t *testing.T) {
+	text := "bootstrap_expect = 3\nrun_dir = \"/run/x\"\npostgres {\n data_dir = \"/pg\"\n}\n"
+	c, _, err := config.LoadBytes("a.hcl", []byte(text), config.LoadOptions{Host: fixedHost()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.Managed() || c.PostgresAdvertise() != "10.0.0.11:5432" || c.PostgresPort() != 5432 || c.PostgresSocketPath() != "/run/x/postgresql/.s.PGSQL.5432" {
+		t.Errorf("managed %v, advertise %s, port %d, socket %s", c.Managed(), c.PostgresAdvertise(), c.PostgresPort(), c.PostgresSocketPath())
 	}
 }
 

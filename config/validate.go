@@ -252,46 +252,6 @@ func (l *loader) checkEncrypt() {
 	}
 }
 
-func (l *loader) checkPostgres() {
-	c := l.c
-	p := c.Postgres
-	if !p.Enabled {
-		if !c.Witness && !c.Dev && !l.broken["witness"] {
-			l.bad("postgres", `this node has no PostgreSQL: add a block postgres with mode = "external" and for example dsn = "host=/var/run/postgresql user=pgraft", or set witness = true for a node that only votes`)
-		}
-		return
-	}
-	if l.broken["postgres.mode"] {
-		return
-	}
-	if p.Mode == ModeManaged {
-		l.refuseManaged()
-		return
-	}
-	if p.DSN == "" && !l.broken["postgres.dsn"] {
-		l.bad("postgres.dsn", `mode = "external" needs it: write for example dsn = "host=/var/run/postgresql user=pgraft"`)
-	}
-	if p.Database == "" {
-		l.bad("postgres.database", `it is empty: write for example "postgres"`)
-	}
-	if p.Advertise != "" {
-		l.checkHostPort("postgres.advertise", p.Advertise, "10.0.0.11:5432")
-	}
-	for _, name := range []string{"data_dir", "listen", "parameters", "hba", "synchronous", "priority"} {
-		if path := "postgres." + name; l.isSet(path) {
-			l.warn(path, `it has no effect with mode = "external": pgraft does not manage this PostgreSQL`)
-		}
-	}
-}
-
-func (l *loader) refuseManaged() {
-	path := "postgres"
-	if l.isSet("postgres.mode") {
-		path = "postgres.mode"
-	}
-	l.bad(path, `managed PostgreSQL comes in a later release: run PostgreSQL yourself for now, and set mode = "external" and dsn`)
-}
-
 // checkTimers holds the timers in force against Raft's order, and blames one that was set.
 func (l *loader) checkTimers() {
 	const heartbeat, election, lease = "raft.heartbeat_timeout", "raft.election_timeout", "raft.leader_lease_timeout"
