@@ -3,6 +3,7 @@ package consensus_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -44,6 +45,40 @@ func TestConcurrentProposalsShareEntries(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWhatComesMeanwhileWaitsForCompany(t *testing.T) {
+	// Writers that come one by one while no entry lands, and each entry's operations.
+	var entries []int
+	waiting, flying := 0, 0
+	for range 16 {
+		waiting++
+		if !consensus.Gathers(waiting, flying) {
+			entries = append(entries, waiting)
+			waiting, flying = 0, flying+waiting
+		}
+	}
+	if want := []int{1, 1, 2, 4, 8}; !slices.Equal(entries, want) {
+		t.Errorf("entries of %v, want %v", entries, want)
+	}
+	if consensus.Gathers(1, 0) {
+		t.Error("a write waits though nothing is on its way")
+	}
+}
+
+// TestLargeWritesDontWait holds the batcher to an entry's bytes as well: many large writes need more than one entry each
+// time, however many are on their way.
+func TestLargeWritesDontWait(t *testing.T) {
+	c := consensustest.New(t, consensustest.Options{Servers: 1})
+	var wg sync.WaitGroup
+	for range 40 {
+		wg.Go(func() {
+			if _, err := c.Node(0).Propose(t.Context(), fsm.Noop{Data: make([]byte, 200<<10)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestFullQueueIsRejectedAndAWithdrawnWriteIsCertain(t *testing.T) {

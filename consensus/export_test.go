@@ -50,6 +50,9 @@ func InjectDiskFault(n *Node, message string) {
 	n.store.wal.inject.Store(&err)
 }
 
+// Gathers tells whether operations that wait are to wait for more.
+func Gathers(waiting, flying int) bool { return gathers(waiting, flying) }
+
 // PlanBootstrap returns the founders, or the outcome and reason.
 func PlanBootstrap(self Peer, candidates []Peer) ([]Peer, BootstrapOutcome, string, error) {
 	plan, err := planBootstrap(self, candidates)
