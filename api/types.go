@@ -13,6 +13,33 @@ const (
 	WorkerRecovering WorkerState = "RECOVERING" // the agent or its PostgreSQL is catching up
 )
 
+// What a node's PostgreSQL is, as far as the node that says so can prove it.
+const (
+	RolePrimary   = "primary"   // open for writes; in a managed cluster by the cluster's decision, with a quorum's proof
+	RoleStandby   = "standby"   // follows a primary
+	RoleWitness   = "witness"   // there is none: the node only votes
+	RoleFenced    = "fenced"    // cut off from the primary that is being replaced, until there is a new one
+	RoleCloning   = "cloning"   // its data directory is copied from the primary
+	RoleRewinding = "rewinding" // its data is taken back to where the primary's history goes on
+	RoleStarting  = "starting"  // not open for clients yet
+	RoleStopped   = "stopped"   // not running
+	RoleUnknown   = "unknown"   // nothing can be proven, a primary's claim without a quorum included
+)
+
+// Phases of an epoch of a managed PostgreSQL.
+const (
+	PhaseNone      = ""          // no data yet, or PostgreSQL servers that pgraft doesn't manage
+	PhaseFenced    = "fenced"    // there is no primary: the new one is being chosen
+	PhasePromoting = "promoting" // the new primary is chosen and not open yet
+	PhaseReady     = "ready"     // the primary is open for writes
+)
+
+// How commits are acknowledged in a managed PostgreSQL.
+const (
+	SyncQuorum = "quorum" // when SyncStatus.Acks members beside the primary have them
+	SyncAsync  = "async"  // at once
+)
+
 // Status is what one node knows of itself and of its cluster at one moment. Every surface (HTTP, CLI, SQL functions,
 // console, metrics) renders this struct and nothing else, so that they cannot disagree.
 type Status struct {
@@ -23,7 +50,7 @@ type Status struct {
 	NodeID        int         `json:"node_id"`    // 0 until the node is registered
 	Name          string      `json:"name"`
 	ServerID      string      `json:"server_id"` // Raft server id, a UUID
-	Role          string      `json:"role"`      // primary, standby, witness, unknown: what this node's PostgreSQL is
+	Role          string      `json:"role"`      // what this node's PostgreSQL is: primary, standby, witness, fenced, cloning, rewinding, starting, stopped, unknown
 	WorkerState   WorkerState `json:"worker_state"`
 	WorkerMessage string      `json:"worker_message,omitempty"` // why the worker is not RUNNING
 	StartedAt     time.Time   `json:"started_at"`
@@ -40,9 +67,20 @@ type Status struct {
 	LeaseUntil    time.Time `json:"lease_until,omitzero"`
 	LastContactMS int64     `json:"last_contact_ms"` // since the leader was last heard; 0 on the leader, -1 = never
 
-	PrimaryID  int    `json:"primary_id"`   // node_id of the primary, 0 = none (independent PostgreSQL servers)
-	Epoch      uint64 `json:"epoch"`        // of the primary
-	InDoubtLSN string `json:"in_doubt_lsn"` // "" = none
+	PrimaryID   int    `json:"primary_id"` // node_id of the primary, 0 = none known (or independent PostgreSQL servers)
+	PrimaryName string `json:"primary_name,omitempty"`
+	// PrimaryUntil bounds this node's claim to be the primary: past it the role is no longer proven. Zero where there is
+	// no claim, or no proof is needed (independent PostgreSQL servers).
+	PrimaryUntil time.Time  `json:"primary_until,omitzero"`
+	Epoch        uint64     `json:"epoch"`              // of the primary, one more with each failover and switchover; 0 = none yet
+	EpochReason  string     `json:"epoch_reason"`       // why the epoch was begun
+	Phase        string     `json:"phase"`              // how far the epoch is: fenced, promoting, ready; "" = no data yet
+	Paused       bool       `json:"paused"`             // no automatic failover
+	Handover     string     `json:"handover,omitempty"` // name of the node that a switchover under way gives the primary's part to
+	Sync         SyncStatus `json:"sync"`               // how commits are acknowledged
+	// InDoubtLSN is where this node's WAL ends if it holds what the cluster may never have acknowledged: "" = it holds no
+	// such thing. It is thrown away if another node was or is made primary without it.
+	InDoubtLSN string `json:"in_doubt_lsn"`
 
 	Log      LogStats       `json:"log"`
 	Counters Counters       `json:"counters"`
@@ -52,6 +90,17 @@ type Status struct {
 
 	// GossipHealth is memberlist's score of this node's own reachability: 0 is healthy, more is worse.
 	GossipHealth int `json:"gossip_health"`
+}
+
+// SyncStatus is the rule by which commits are acknowledged in a managed PostgreSQL.
+type SyncStatus struct {
+	Mode    string   `json:"mode"`           // quorum, async; "" = no data yet, or not managed
+	Acks    int      `json:"acks"`           // members other than the primary that must have a commit; 0 with async
+	Members []string `json:"members"`        // names of the nodes that count, the primary among them
+	Lost    []string `json:"lost,omitempty"` // members whose data is gone: they count for nothing
+	// Next is the rule that is being changed to, with the primary keeping both until the change is done.
+	Next    *SyncStatus `json:"next,omitempty"`
+	Warning string      `json:"warning,omitempty"` // what the rule risks
 }
 
 // LogStats describes the replicated log on this node. Sizes are entries unless named otherwise.
@@ -100,11 +149,20 @@ type NodeStatus struct {
 	PostgresAddress string    `json:"postgres_address"`
 	GossipAddress   string    `json:"gossip_address"`
 	HTTPAddress     string    `json:"http_address"`
-	LagBytes        int64     `json:"lag_bytes"` // of physical replication; 0 where servers are independent
+	LagBytes        int64     `json:"lag_bytes"` // WAL of the primary that the node has not replayed; -1 = unknown; 0 where servers are independent
 	LagMS           int64     `json:"lag_ms"`    // age of the oldest committed entry not yet in its PostgreSQL; -1 = unknown
 	AppliedIndex    uint64    `json:"applied_index"`
 	Version         string    `json:"version"`
 	LastSeen        time.Time `json:"last_seen,omitzero"`
+	// Of a managed PostgreSQL, as the node last said or, of replication, as the primary sees it.
+	Timeline       uint32   `json:"timeline,omitempty"`
+	LSN            string   `json:"lsn,omitempty"`             // how far its WAL reaches
+	Replication    string   `json:"replication,omitempty"`     // startup, catchup, streaming: the primary's pg_stat_replication; "" = none
+	Sync           bool     `json:"sync,omitempty"`            // counted when commits are acknowledged
+	PendingRestart []string `json:"pending_restart,omitempty"` // parameters that wait for a restart
+	Action         string   `json:"action,omitempty"`          // what its agent does with it: clone, rewind, promote, …
+	ProgressDone   int64    `json:"progress_done,omitempty"`   // bytes of the action done
+	ProgressTotal  int64    `json:"progress_total,omitempty"`  // bytes of the action in all; 0 = unknown
 }
 
 // PeerStatus is how far one other Raft server's log reaches.
@@ -133,6 +191,20 @@ type PostgresStatus struct {
 	ExtensionVersion string    `json:"extension_version,omitempty"`
 	Error            string    `json:"error,omitempty"` // what stands between the applier and its work
 	ErrorSince       time.Time `json:"error_since,omitzero"`
+
+	// Of a managed PostgreSQL.
+	Epoch          uint64   `json:"epoch,omitempty"` // whose WAL it follows or writes
+	Timeline       uint32   `json:"timeline,omitempty"`
+	LSN            string   `json:"lsn,omitempty"`           // how far its WAL reaches
+	ReplayLSN      string   `json:"replay_lsn,omitempty"`    // of a standby: how far reads see
+	ReadOnly       bool     `json:"read_only,omitempty"`     // a primary that takes no writes: the quorum is lost, or it hands over
+	InDoubtLSN     string   `json:"in_doubt_lsn,omitempty"`  // see Status.in_doubt_lsn
+	InDoubtBytes   int64    `json:"in_doubt_bytes,omitzero"` // how much WAL that is
+	SyncAcks       int      `json:"sync_acks,omitempty"`     // of a primary: members that acknowledge commits now
+	PendingRestart []string `json:"pending_restart,omitempty"`
+	Action         string   `json:"action,omitempty"`
+	ProgressDone   int64    `json:"progress_done,omitempty"`
+	ProgressTotal  int64    `json:"progress_total,omitempty"`
 }
 
 // KVPair is one key of the replicated key/value store.

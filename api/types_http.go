@@ -53,3 +53,18 @@ type Readiness struct {
 	OK     bool     `json:"ok"`
 	Checks []Health `json:"checks"`
 }
+
+// ClusterRequest is an order about the cluster's PostgreSQL.
+type ClusterRequest struct {
+	// Node is a name, a node_id or a server id. Failover and switchover choose the best node without one.
+	Node string `json:"node,omitempty"`
+	// AllowDataLoss lets a failover go on without what can't be counted: acknowledged commits may be lost.
+	AllowDataLoss bool `json:"allow_data_loss,omitempty"`
+}
+
+// ClusterResult tells what became of an order about the cluster's PostgreSQL.
+type ClusterResult struct {
+	Epoch   uint64 `json:"epoch,omitempty"`   // of the new primary
+	Primary string `json:"primary,omitempty"` // name of the new primary
+	Message string `json:"message,omitempty"` // what was done, for people
+}

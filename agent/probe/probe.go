@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"github.com/pgraft/pgraft/postgres/wal"
 )
 
 // Path is where an agent answers on its internal port; query parameter "from" is the asker's server id.
@@ -35,6 +37,29 @@ type Answer struct {
 	YouAreRemoved   bool      `json:"you_are_removed"` // the asker's server id was retired from the cluster
 	ServerTime      time.Time `json:"server_time"`
 	PostgresEnabled bool      `json:"postgres_enabled"`
+
+	// Of a managed PostgreSQL.
+	Server   Server             `json:"server,omitzero"`
+	Replicas map[string]Replica `json:"replicas,omitempty"` // of a primary, by server id
+}
+
+// Server is how far a managed PostgreSQL is.
+type Server struct {
+	Epoch          uint64       `json:"epoch"` // whose WAL it follows or writes
+	Timeline       wal.Timeline `json:"timeline"`
+	LSN            wal.LSN      `json:"lsn"`        // how far its WAL reaches
+	ReplayLSN      wal.LSN      `json:"replay_lsn"` // of a standby: how far reads see
+	PendingRestart []string     `json:"pending_restart,omitempty"`
+	Action         string       `json:"action,omitempty"`
+	ProgressDone   int64        `json:"progress_done,omitempty"`
+	ProgressTotal  int64        `json:"progress_total,omitempty"`
+}
+
+// Replica is a standby as its primary sees it.
+type Replica struct {
+	State     string  `json:"state"` // of pg_stat_replication: startup, catchup, streaming, …
+	FlushLSN  wal.LSN `json:"flush_lsn"`
+	ReplayLSN wal.LSN `json:"replay_lsn"`
 }
 
 // Peer is the latest answer of one server.

@@ -12,6 +12,7 @@ import (
 	"github.com/pgraft/pgraft/agent/probe"
 	"github.com/pgraft/pgraft/api"
 	"github.com/pgraft/pgraft/fsm"
+	"github.com/pgraft/pgraft/fsm/primacy"
 )
 
 // Identity is what never changes while an agent runs.
@@ -53,6 +54,12 @@ type Inputs struct {
 	GossipHealth int
 	Peers        map[string]probe.Peer // by server id
 	Postgres     api.PostgresStatus
+	// Primacy is what the cluster agreed on about its managed PostgreSQL, its zero value where nothing is managed.
+	Primacy primacy.State
+	// Fresh tells that the state machine has caught up since the agent started: Primacy is not an old one.
+	Fresh bool
+	// Server is the managed PostgreSQL beside the agent, nil where there is none.
+	Server *Server
 	// Recovering tells that the node is catching up: its state machine with the log, or PostgreSQL with the store.
 	Recovering bool
 	// Fault is what keeps the agent as a whole from working, "" if nothing.
@@ -69,13 +76,16 @@ func Build(in Inputs) api.Status {
 		Name: in.Identity.Name, ServerID: in.Identity.ServerID, StartedAt: in.Identity.StartedAt,
 		State: in.Raft.State, Term: in.Raft.Term, Log: in.Raft.Log, Counters: in.Raft.Counters, Postgres: in.Postgres,
 		GossipHealth: in.GossipHealth,
-		Voter:        isVoter(in.Raft.Servers, in.Identity.ServerID), Role: ownRole(in),
+		Voter:        isVoter(in.Raft.Servers, in.Identity.ServerID),
 	}
 	if own := nodeOf(in.Registry, in.Identity.ServerID); own != nil {
 		s.NodeID = own.NodeID
 	}
 	leadership(&s, in)
-	s.WorkerState, s.WorkerMessage = worker(in)
+	s.Role = ownRole(in, s.HasQuorum)
+	agreed(&s, in)
+	server(&s, in)
+	s.WorkerState, s.WorkerMessage = worker(in, s)
 	s.Nodes = nodes(in, s)
 	s.Peers = peers(in)
 	return s
@@ -108,11 +118,17 @@ func leadership(s *api.Status, in Inputs) {
 }
 
 // worker says how the agent is doing, and why if not well.
-func worker(in Inputs) (api.WorkerState, string) {
+func worker(in Inputs, s api.Status) (api.WorkerState, string) {
 	p := in.Postgres
-	switch {
-	case in.Fault != "":
+	if in.Fault != "" {
 		return api.WorkerError, in.Fault
+	}
+	if in.Server != nil {
+		if state, message := managedWorker(in, s); message != "" {
+			return state, message
+		}
+	}
+	switch {
 	case p.Enabled && p.Error != "":
 		return api.WorkerError, p.Error
 	case p.Enabled && !p.Up:
@@ -123,16 +139,18 @@ func worker(in Inputs) (api.WorkerState, string) {
 	return api.WorkerRunning, ""
 }
 
-func ownRole(in Inputs) string {
+func ownRole(in Inputs, quorum bool) string {
 	switch {
 	case in.Identity.Witness:
-		return "witness"
+		return api.RoleWitness
+	case in.Server != nil:
+		return managedRole(in, quorum)
 	case !in.Postgres.Up:
-		return "unknown"
+		return api.RoleUnknown
 	case in.Postgres.InRecovery:
-		return "standby"
+		return api.RoleStandby
 	}
-	return "primary"
+	return api.RolePrimary
 }
 
 // nodes makes a row for each registered node, ordered by node_id.
@@ -150,6 +168,9 @@ func nodes(in Inputs, self api.Status) []api.NodeStatus {
 			own(&row, in, self)
 		} else {
 			other(&row, in)
+		}
+		if in.Primacy.Epoch > 0 || in.Server != nil {
+			replication(&row, in, self)
 		}
 		rows = append(rows, row)
 	}
@@ -170,7 +191,7 @@ func other(row *api.NodeStatus, in Inputs) {
 	member, known := in.Members[row.ServerID]
 	peer := in.Peers[row.ServerID]
 	answers := !peer.Heard.IsZero() && in.Now.Sub(peer.Heard) < silentAfter && peer.Err == nil
-	row.Status, row.Role, row.LagMS = api.NodeFailed, "unknown", -1
+	row.Status, row.Role, row.LagMS = api.NodeFailed, api.RoleUnknown, -1
 	row.LastSeen = later(member.LastSeen, peer.Heard)
 	switch {
 	case answers, known && member.Status == api.NodeAlive:
