@@ -23,7 +23,7 @@ func Redact(conninfo string) string {
 		if isSecret(p.name) {
 			p.value = hidden
 		}
-		parts[i] = p.name + "=" + quoteConninfo(p.value)
+		parts[i] = p.name + "=" + QuoteConninfo(p.value)
 	}
 	return strings.Join(parts, " ")
 }

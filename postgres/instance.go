@@ -6,14 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
-	"syscall"
-	"time"
 )
 
 // Config describes a PostgreSQL server that pgraft runs itself: one of the demo's or a test's.
@@ -38,8 +33,8 @@ type Config struct {
 // Instance is one such server. Its methods may be called from any goroutine; Init, Start, Stop and Kill exclude each
 // other. An Instance keeps nothing that a second one for the same data directory could not find out.
 type Instance struct {
-	cfg  Config
-	cred *syscall.Credential // nil: run as ourselves
+	cfg Config
+	pm  Postmaster
 
 	mu sync.Mutex // held through each of Init, Start, Stop and Kill
 }
@@ -58,11 +53,12 @@ func New(cfg Config) (*Instance, error) {
 	if cfg.DataDir, err = filepath.Abs(cfg.DataDir); err != nil {
 		return nil, fmt.Errorf("find data directory: %w", err)
 	}
-	cred, err := credential(cfg.RunAs)
+	owner, err := FindOwner(cfg.RunAs)
 	if err != nil {
 		return nil, err
 	}
-	return &Instance{cfg: cfg, cred: cred}, nil
+	pm := Postmaster{BinDir: cfg.BinDir, DataDir: cfg.DataDir, LogFile: cfg.LogFile, Owner: owner}
+	return &Instance{cfg: cfg, pm: pm}, nil
 }
 
 func setDefaults(cfg *Config) {
@@ -99,26 +95,6 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// credential returns whom to run the server as, nil when this process is not root.
-func credential(name string) (*syscall.Credential, error) {
-	if os.Geteuid() != 0 {
-		return nil, nil
-	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		return nil, fmt.Errorf("look up the user to run PostgreSQL as (root may not): %w", err)
-	}
-	uid, err := strconv.ParseUint(u.Uid, 10, 32)
-	if err != nil {
-		return nil, fmt.Errorf("read user id of %s: %w", name, err)
-	}
-	gid, err := strconv.ParseUint(u.Gid, 10, 32)
-	if err != nil {
-		return nil, fmt.Errorf("read group id of %s: %w", name, err)
-	}
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
-}
-
 // Init creates the data directory (UTF8, collation C) unless it holds a server's data already.
 func (i *Instance) Init(ctx context.Context) error {
 	i.mu.Lock()
@@ -126,7 +102,7 @@ func (i *Instance) Init(ctx context.Context) error {
 	if _, err := os.Stat(filepath.Join(i.cfg.DataDir, "PG_VERSION")); err == nil {
 		return nil
 	}
-	if err := i.makeDir(i.cfg.DataDir); err != nil {
+	if err := i.pm.Owner.MakeDir(i.cfg.DataDir, 0o700); err != nil {
 		return err
 	}
 	if err := i.initdb(ctx); err != nil {
@@ -148,10 +124,9 @@ func (i *Instance) initdb(ctx context.Context) error {
 		defer func() { _ = os.Remove(pwFile) }() // nothing is left to do about it
 		args = append(args, "-A", "scram-sha-256", "--pwfile", pwFile)
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(i.cfg.BinDir, "initdb"), args...)
-	i.dress(cmd, "/")
+	cmd := i.pm.Owner.Command(ctx, "/", filepath.Join(i.cfg.BinDir, "initdb"), args...)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("run initdb for %s: %w: %s", i.cfg.DataDir, err, lastLines(out, 5))
+		return fmt.Errorf("run initdb for %s: %w: %s", i.cfg.DataDir, err, LastLines(out, 5))
 	}
 	return nil
 }
@@ -163,7 +138,7 @@ func (i *Instance) passwordFile() (string, error) {
 		return "", fmt.Errorf("create password file: %w", err)
 	}
 	_, err = f.WriteString(i.cfg.Password + "\n")
-	if err := errors.Join(err, f.Close(), i.own(f.Name())); err != nil {
+	if err := errors.Join(err, f.Close(), i.pm.Owner.Own(f.Name())); err != nil {
 		_ = os.Remove(f.Name()) // the first error says more
 		return "", fmt.Errorf("write password file: %w", err)
 	}
@@ -176,89 +151,19 @@ func (i *Instance) Start(ctx context.Context) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if pid := i.PID(); pid != 0 {
-		return i.waitReady(ctx, pid, nil)
-	}
-	if err := i.clearStaleLock(ctx); err != nil {
-		return err
+		return i.pm.WaitReady(ctx, pid, nil)
 	}
 	if err := i.writeOwnFile(); err != nil {
 		return err
 	}
 	for _, dir := range []string{i.cfg.SocketDir, filepath.Dir(i.cfg.LogFile)} {
-		if err := i.makeDir(dir); err != nil {
+		if err := i.pm.Owner.MakeDir(dir, 0o700); err != nil {
 			return err
 		}
 	}
-	return i.spawn(ctx)
-}
-
-func (i *Instance) spawn(ctx context.Context) error {
-	log, err := os.OpenFile(i.cfg.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	pid, exited, err := i.pm.Launch(ctx)
 	if err != nil {
-		return fmt.Errorf("open server log: %w", err)
-	}
-	defer func() { _ = log.Close() }() // the server has its own handle
-	if err := i.own(i.cfg.LogFile); err != nil {
 		return err
 	}
-	cmd := exec.Command(filepath.Join(i.cfg.BinDir, "postgres"), "-D", i.cfg.DataDir) // not bound to ctx: it stays
-	i.dress(cmd, i.cfg.DataDir)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start postgres: %w", err)
-	}
-	exited := make(chan struct{})
-	go func() {
-		defer close(exited)
-		_ = cmd.Wait() // reaps it; how it ended is in the server's log
-	}()
-	return i.waitReady(ctx, cmd.Process.Pid, exited)
-}
-
-// dress gives a command the server's user, a session of its own (no signal of our terminal reaches it), and a
-// directory which that user may enter.
-func (i *Instance) dress(cmd *exec.Cmd, dir string) {
-	cmd.Dir = dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: i.cred}
-	cmd.Env = append(os.Environ(), "LC_ALL=C", "PGDATA=", "HOME="+dir)
-}
-
-func (i *Instance) waitReady(ctx context.Context, pid int, exited <-chan struct{}) error {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
-		if lock, err := readLockFile(i.cfg.DataDir); err == nil && lock.PID == pid && lock.Ready {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for PostgreSQL in %s to take connections: %w: %s", i.cfg.DataDir, ctx.Err(), i.logTail())
-		case <-exited:
-			return fmt.Errorf("start PostgreSQL in %s: it ended at once: %s", i.cfg.DataDir, i.logTail())
-		case <-tick.C:
-		}
-		if exited == nil && !alive(pid) {
-			return fmt.Errorf("wait for PostgreSQL in %s: it ended: %s", i.cfg.DataDir, i.logTail())
-		}
-	}
-}
-
-// clearStaleLock removes a lock file whose postmaster has ended, once no child of it works in the directory any more.
-// PostgreSQL would do so by itself, but not while the dead one is unreaped or its pid belongs to another process.
-func (i *Instance) clearStaleLock(ctx context.Context) error {
-	lock, err := readLockFile(i.cfg.DataDir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err == nil && alive(lock.PID) && worksIn(lock.PID, i.cfg.DataDir) {
-		return fmt.Errorf("start PostgreSQL in %s: process %d holds its lock", i.cfg.DataDir, lock.PID)
-	}
-	if err := i.waitEmpty(ctx); err != nil {
-		return err
-	}
-	err = os.Remove(filepath.Join(i.cfg.DataDir, "postmaster.pid"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove stale lock file: %w", err)
-	}
-	return nil
+	return i.pm.WaitReady(ctx, pid, exited)
 }

@@ -40,14 +40,15 @@ func (i *Instance) DSN(db string) string {
 		host = i.cfg.Host
 	}
 	dsn := fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable",
-		quoteConninfo(host), i.cfg.Port, quoteConninfo(i.cfg.Superuser), quoteConninfo(db))
+		QuoteConninfo(host), i.cfg.Port, QuoteConninfo(i.cfg.Superuser), QuoteConninfo(db))
 	if i.cfg.Password != "" {
-		dsn += " password=" + quoteConninfo(i.cfg.Password)
+		dsn += " password=" + QuoteConninfo(i.cfg.Password)
 	}
 	return dsn
 }
 
-func quoteConninfo(value string) string {
+// QuoteConninfo returns value as it is written after the equals sign in a connection string of libpq.
+func QuoteConninfo(value string) string {
 	if value != "" && !strings.ContainsAny(value, ` '\`+"\t\n") {
 		return value
 	}
@@ -72,7 +73,7 @@ func (i *Instance) writeOwnFile() error {
 	if err := os.WriteFile(path, []byte(renderParams(i.cfg)), 0o600); err != nil {
 		return fmt.Errorf("write server settings: %w", err)
 	}
-	return i.own(path)
+	return i.pm.Owner.Own(path)
 }
 
 // renderParams returns the configuration file's text, in the order of the names.
@@ -87,59 +88,25 @@ func renderParams(cfg Config) string {
 		maps.Copy(params, map[string]string{"fsync": "off", "full_page_writes": "off"})
 	}
 	maps.Copy(params, cfg.Params)
+	return RenderParams(params)
+}
+
+// RenderParams returns lines of postgresql.conf, in the order of the names.
+func RenderParams(params map[string]string) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(params)) {
-		fmt.Fprintf(&b, "%s = '%s'\n", name, strings.ReplaceAll(params[name], "'", "''"))
+		fmt.Fprintf(&b, "%s = %s\n", name, QuoteParam(params[name]))
 	}
 	return b.String()
 }
 
-// makeDir makes dir and its parents where they are missing, as the server's user's own.
-func (i *Instance) makeDir(dir string) error {
-	if dir == "" {
-		return nil
-	}
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	if err := i.makeDir(filepath.Dir(dir)); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return fmt.Errorf("create directory: %w", err)
-	}
-	return i.own(dir)
+// QuoteParam returns value as it is written after the equals sign in postgresql.conf.
+func QuoteParam(value string) string {
+	return "'" + strings.NewReplacer("'", "''", `\`, `\\`, "\n", `\n`, "\r", `\r`).Replace(value) + "'"
 }
 
-// own gives a file or directory to the user that the server runs as.
-func (i *Instance) own(path string) error {
-	if i.cred == nil {
-		return nil
-	}
-	if err := os.Chown(path, int(i.cred.Uid), int(i.cred.Gid)); err != nil {
-		return fmt.Errorf("give file to PostgreSQL's user: %w", err)
-	}
-	return nil
-}
-
-// logTail returns the last lines of the server's log, for an error message.
-func (i *Instance) logTail() string {
-	const tail = 4096
-	f, err := os.Open(i.cfg.LogFile)
-	if err != nil {
-		return "no server log: " + err.Error()
-	}
-	defer func() { _ = f.Close() }() // only read
-	info, err := f.Stat()
-	if err != nil {
-		return "no server log: " + err.Error()
-	}
-	buf := make([]byte, min(tail, info.Size()))
-	n, _ := f.ReadAt(buf, info.Size()-int64(len(buf))) // what could be read is shown
-	return fmt.Sprintf("%s (%s)", lastLines(buf[:n], 5), i.cfg.LogFile)
-}
-
-func lastLines(text []byte, n int) string {
+// LastLines returns the last n lines of a program's output as one line, for an error message.
+func LastLines(text []byte, n int) string {
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], " | ")
 }

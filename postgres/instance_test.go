@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -142,5 +143,33 @@ func TestFindBinDir(t *testing.T) {
 	}
 	if got, err := postgres.FindBinDir(dir); err != nil || got != dir {
 		t.Fatalf("FindBinDir(%q) = %q, %v", dir, got, err)
+	}
+}
+
+func TestInstanceIgnoresShellInDataDir(t *testing.T) {
+	instance := postgrestest.TempInstance(t)
+	shell := exec.Command("sleep", "60")
+	shell.Dir = instance.Dir()
+	if err := shell.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = shell.Wait() })
+	t.Cleanup(func() { _ = shell.Process.Kill() })
+	if err := instance.Kill(testContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	mustStart(t, instance)
+	if err := instance.Stop(testContext(t), postgres.StopFast); err != nil {
+		t.Fatal(err)
+	}
+	if err := shell.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Fatalf("the shell was ended with the server: %v", err)
+	}
+}
+
+func TestRenderParams(t *testing.T) {
+	got := postgres.RenderParams(map[string]string{"b": `it's \d`, "a": "1\n2"})
+	if want := "a = '1\\n2'\nb = 'it''s \\\\d'\n"; got != want {
+		t.Fatalf("got %q, want %q", got, want)
 	}
 }

@@ -15,37 +15,48 @@ import (
 // pollEvery is how often a change of a process or its lock file is looked for: it comes without a notice.
 const pollEvery = 5 * time.Millisecond
 
-// lockFile is what postmaster.pid says. Ready is its last line: the server takes connections.
-type lockFile struct {
-	PID   int
-	Ready bool
+// LockFile is what postmaster.pid says: that it is there does not mean that the postmaster is.
+type LockFile struct {
+	PID       int
+	Port      int    // 0 until the server listens
+	SocketDir string // the first one, "" for none
+	Ready     bool   // the server takes connections
 }
 
 // Places of postmaster.pid's lines.
 const (
-	lockLinePID    = 0
-	lockLineStatus = 7
+	lockLinePID       = 0
+	lockLinePort      = 3
+	lockLineSocketDir = 4
+	lockLineStatus    = 7
 )
 
-func readLockFile(dataDir string) (lockFile, error) {
+// ReadLockFile reads the postmaster.pid of a data directory.
+func ReadLockFile(dataDir string) (LockFile, error) {
 	raw, err := os.ReadFile(filepath.Join(dataDir, "postmaster.pid"))
 	if err != nil {
-		return lockFile{}, fmt.Errorf("read lock file: %w", err)
+		return LockFile{}, fmt.Errorf("read lock file: %w", err)
 	}
-	return parseLockFile(string(raw))
+	return ParseLockFile(string(raw))
 }
 
-func parseLockFile(text string) (lockFile, error) {
+// ParseLockFile reads the text of a postmaster.pid, which may end early while the server is starting.
+func ParseLockFile(text string) (LockFile, error) {
 	lines := strings.Split(text, "\n")
 	pid, err := strconv.Atoi(strings.TrimSpace(lines[lockLinePID]))
 	if err != nil || pid == 0 {
-		return lockFile{}, fmt.Errorf("read lock file: %q is no process id", lines[lockLinePID])
+		return LockFile{}, fmt.Errorf("read lock file: %q is no process id", lines[lockLinePID])
 	}
-	lock := lockFile{PID: max(pid, -pid)} // a standalone backend writes its pid negative
-	if len(lines) > lockLineStatus {
-		status := strings.TrimSpace(lines[lockLineStatus])
-		lock.Ready = status == "ready" || status == "standby"
+	line := func(n int) string {
+		if n >= len(lines) {
+			return ""
+		}
+		return strings.TrimSpace(lines[n])
 	}
+	lock := LockFile{PID: max(pid, -pid), SocketDir: line(lockLineSocketDir)} // a standalone backend's pid is negative
+	lock.Port, _ = strconv.Atoi(line(lockLinePort))                           // 0 where it is not there yet
+	status := line(lockLineStatus)
+	lock.Ready = status == "ready" || status == "standby"
 	return lock, nil
 }
 
@@ -72,8 +83,8 @@ func processState(pid int) byte {
 	return stat[i+2]
 }
 
-// processesIn returns the living processes whose working directory is dir: a server's postmaster and its children, and
-// children that outlived their postmaster.
+// processesIn returns the living server processes whose working directory is dir: a postmaster and its children, and
+// children that outlived their postmaster. A shell that someone left standing there is none.
 func processesIn(dir string) []int {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -90,20 +101,34 @@ func processesIn(dir string) []int {
 			continue
 		}
 		cwd, err := os.Readlink("/proc/" + entry.Name() + "/cwd")
-		if err == nil && cwd == dir && alive(pid) {
+		if err == nil && cwd == dir && runsServer(pid) && alive(pid) {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
 }
 
-// worksIn reports whether pid's working directory is dir. Where that can't be seen it says yes: the careful answer
-// before a lock is taken for stale.
+// worksIn reports whether pid is a server process whose working directory is dir. Where that can't be seen it says yes:
+// the careful answer before a lock is taken for stale.
 func worksIn(pid int, dir string) bool {
 	cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
 	if err != nil {
 		return true
 	}
 	dir, err = filepath.EvalSymlinks(dir)
-	return err != nil || cwd == dir
+	return err != nil || cwd == dir && runsServer(pid)
+}
+
+// runsServer reports whether pid's program is PostgreSQL's server, also one that an upgrade has deleted since. Where
+// that can't be seen it says yes.
+func runsServer(pid int) bool {
+	exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if err != nil {
+		return true
+	}
+	switch strings.TrimSuffix(filepath.Base(exe), " (deleted)") {
+	case "postgres", "postmaster":
+		return true
+	}
+	return false
 }

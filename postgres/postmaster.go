@@ -1,0 +1,196 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// StopMode is how a server is asked to stop, in PostgreSQL's words.
+type StopMode syscall.Signal
+
+// The stop modes.
+const (
+	// StopSmart waits for all clients to leave.
+	StopSmart = StopMode(syscall.SIGTERM)
+	// StopFast ends the clients' sessions. It can hang for long with a frozen standby, so give it a deadline.
+	StopFast = StopMode(syscall.SIGINT)
+	// StopImmediate does not write a checkpoint: the next start recovers from the WAL.
+	StopImmediate = StopMode(syscall.SIGQUIT)
+)
+
+// ErrNotRunning is returned by an operation that needs a running server.
+var ErrNotRunning = errors.New("PostgreSQL is not running")
+
+// Postmaster is the server process of one data directory, whoever started it. It keeps nothing: what it tells is read
+// from the lock file and from the system. The caller keeps two from being started at once.
+type Postmaster struct {
+	BinDir  string
+	DataDir string // absolute
+	LogFile string // takes the server's standard error
+	Owner   Owner
+}
+
+// PID returns the postmaster's process id, 0 if it is not running.
+func (p Postmaster) PID() int {
+	lock, err := ReadLockFile(p.DataDir)
+	if err != nil || !alive(lock.PID) || !worksIn(lock.PID, p.DataDir) {
+		return 0
+	}
+	return lock.PID
+}
+
+// Launch starts the server detached, so that it outlives this process, and returns its process id and a channel that
+// is closed when it has ended, at the latest.
+func (p Postmaster) Launch(ctx context.Context) (pid int, exited <-chan struct{}, err error) {
+	if err := p.clearStaleLock(ctx); err != nil {
+		return 0, nil, err
+	}
+	log, err := os.OpenFile(p.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return 0, nil, fmt.Errorf("open server log: %w", err)
+	}
+	defer func() { _ = log.Close() }() // the server has its own handle
+	if err := p.Owner.Own(p.LogFile); err != nil {
+		return 0, nil, err
+	}
+	program := filepath.Join(p.BinDir, "postgres")
+	cmd := p.Owner.Command(context.WithoutCancel(ctx), p.DataDir, program, "-D", p.DataDir) // not bound to ctx: it stays
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return 0, nil, fmt.Errorf("start postgres: %w", err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = cmd.Wait() // reaps it; how it ended is in the server's log
+	}()
+	return cmd.Process.Pid, done, nil
+}
+
+// WaitReady returns when the postmaster pid takes connections. exited may be nil for one that we are no parent of.
+func (p Postmaster) WaitReady(ctx context.Context, pid int, exited <-chan struct{}) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		if lock, err := ReadLockFile(p.DataDir); err == nil && lock.PID == pid && lock.Ready {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for PostgreSQL in %s to take connections: %w: %s", p.DataDir, ctx.Err(), p.LogTail())
+		case <-exited:
+			return fmt.Errorf("start PostgreSQL in %s: it ended at once: %s", p.DataDir, p.LogTail())
+		case <-tick.C:
+		}
+		if exited == nil && !alive(pid) {
+			return fmt.Errorf("wait for PostgreSQL in %s: it ended: %s", p.DataDir, p.LogTail())
+		}
+	}
+}
+
+// clearStaleLock removes a lock file whose postmaster has ended, once no child of it works in the directory any more.
+// PostgreSQL would do so by itself, but not while the dead one is unreaped or its pid belongs to another process.
+func (p Postmaster) clearStaleLock(ctx context.Context) error {
+	lock, err := ReadLockFile(p.DataDir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil && alive(lock.PID) && worksIn(lock.PID, p.DataDir) {
+		return fmt.Errorf("start PostgreSQL in %s: process %d holds its lock", p.DataDir, lock.PID)
+	}
+	if err := p.waitEmpty(ctx); err != nil {
+		return err
+	}
+	err = os.Remove(filepath.Join(p.DataDir, "postmaster.pid"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove stale lock file: %w", err)
+	}
+	return nil
+}
+
+// Signal sends sig to the postmaster; it returns ErrNotRunning where there is none.
+func (p Postmaster) Signal(sig syscall.Signal) error {
+	pid := p.PID()
+	if pid == 0 {
+		return fmt.Errorf("send %s to PostgreSQL in %s: %w", sig, p.DataDir, ErrNotRunning)
+	}
+	return signal(pid, sig)
+}
+
+// Stop stops the server and returns when its processes are gone, or with an error when ctx ends before that; then it
+// is still stopping. Stopping one that is not running is no error.
+func (p Postmaster) Stop(ctx context.Context, mode StopMode) error {
+	if pid := p.PID(); pid != 0 {
+		if err := signal(pid, syscall.Signal(mode)); err != nil {
+			return err
+		}
+	}
+	return p.waitEmpty(ctx)
+}
+
+// Kill ends the postmaster as a crash would and returns when its children are gone too. Those that have not left by
+// themselves after childGrace are killed.
+func (p Postmaster) Kill(ctx context.Context, childGrace time.Duration) error {
+	if pid := p.PID(); pid != 0 {
+		if err := signal(pid, syscall.SIGKILL); err != nil {
+			return err
+		}
+	}
+	grace, cancel := context.WithTimeout(ctx, childGrace)
+	defer cancel()
+	if p.waitEmpty(grace) == nil {
+		return nil
+	}
+	for _, child := range processesIn(p.DataDir) {
+		if err := signal(child, syscall.SIGKILL); err != nil {
+			return err
+		}
+	}
+	return p.waitEmpty(ctx)
+}
+
+func signal(pid int, sig syscall.Signal) error {
+	if err := syscall.Kill(pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return fmt.Errorf("send %s to PostgreSQL process %d: %w", sig, pid, err)
+	}
+	return nil
+}
+
+// waitEmpty waits until no server process works in the data directory.
+func (p Postmaster) waitEmpty(ctx context.Context) error {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		pid := p.PID()
+		if pid == 0 && len(processesIn(p.DataDir)) == 0 { // in this order: the second looks at every process
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for PostgreSQL in %s to end: %w (processes left: %v)", p.DataDir, ctx.Err(), processesIn(p.DataDir))
+		case <-tick.C:
+		}
+	}
+}
+
+// LogTail returns the last lines of the server's log, for an error message.
+func (p Postmaster) LogTail() string {
+	const tail = 4096
+	f, err := os.Open(p.LogFile)
+	if err != nil {
+		return "no server log: " + err.Error()
+	}
+	defer func() { _ = f.Close() }() // only read
+	info, err := f.Stat()
+	if err != nil {
+		return "no server log: " + err.Error()
+	}
+	buf := make([]byte, min(tail, info.Size()))
+	n, _ := f.ReadAt(buf, info.Size()-int64(len(buf))) // what could be read is shown
+	return fmt.Sprintf("%s (%s)", LastLines(buf[:n], 5), p.LogFile)
+}
