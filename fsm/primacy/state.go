@@ -9,8 +9,8 @@ type Phase string
 const (
 	PhaseNone      Phase = ""          // the cluster has no PostgreSQL data yet
 	PhaseFenced    Phase = "fenced"    // the fence is committed and reports are being counted: there is no primary
-	PhasePromoting Phase = "promoting" // Primary was chosen and is not open for writes yet
-	PhaseReady     Phase = "ready"     // Primary is open for writes
+	PhasePromoting Phase = "promoting" // Primary was chosen and takes no writes yet
+	PhaseReady     Phase = "ready"     // Primary takes writes; whom it lets in is in doc.go
 )
 
 // State is what the cluster has agreed on about its PostgreSQL. Slices are sorted by server id (Lineage by epoch) and
@@ -31,14 +31,16 @@ type State struct {
 	// Handover asks the primary to stop, so that this server can take over without losing anything: a switchover that
 	// is under way. "" = none. It ends with the next fence or with Abort.
 	Handover string
-	Reports  []Report // of the fence of Epoch, in PhaseFenced
+	Reports  []Report // of the fence of Epoch, in PhaseFenced; other servers than members may give one, too
+	// Base is where the chosen primary's WAL ended when it was chosen, from PhasePromoting on.
+	Base Position
 
 	Sync Sync  // the rule that each acknowledged commit satisfies
 	Next *Sync // the rule to come, nil = none
 
 	// Acked is a position that was on the primary and Sync.Acks members at some time. No promotion goes below it.
 	Acked   Position
-	Lineage []Branch // every epoch whose primary got ready
+	Lineage []Branch // every epoch whose primary got ready, or that one branched off (the latest MaxLineage of them)
 	Paused  bool     // no failover without an operator
 	// DataLoss tells that Epoch was begun by an operator's decision to go on without what could not be counted.
 	DataLoss bool
@@ -55,11 +57,11 @@ const (
 
 // Sync is the rule by which commits are acknowledged and survivors are counted.
 type Sync struct {
-	Version uint64   // grows with each change
+	Version uint64   // grows with each change of the rule, and whenever a rule to come is withdrawn: never used twice
 	Members []Member // the primary among them
 	Acks    int      // members other than the primary that must have flushed a commit; 0 with Async
-	// Async tells that commits are acknowledged before anyone else has them. Then a majority of the members is counted
-	// and what the lost primary alone had is lost with it.
+	// Async tells that commits are acknowledged before anyone else has them. Then half of the members are counted and
+	// what the lost primary alone had is lost with it.
 	Async bool
 }
 
@@ -97,8 +99,10 @@ type Branch struct {
 // Op is one operation on the State. The concrete types below are all there are.
 type Op interface{ primacyOp() }
 
-// FoundOp begins epoch 1 on a server: it makes the data or adopts what it has. It is the only member at first.
+// FoundOp begins the first epoch on a server: it makes the data or adopts what it has. It is the only member at first.
+// As long as no primary was ever ready another FoundOp may try again, elsewhere or otherwise.
 type FoundOp struct {
+	Epoch            uint64 // one more than the present: 1 at first
 	ServerID, Memory string
 	How              Found
 	Secret           string
@@ -126,7 +130,7 @@ type PromoteOp struct {
 	AllowDataLoss bool
 }
 
-// ReadyOp says that the chosen primary is open for writes.
+// ReadyOp says that the chosen primary was promoted and takes writes.
 type ReadyOp struct {
 	Epoch    uint64
 	ServerID string
@@ -134,13 +138,17 @@ type ReadyOp struct {
 	Major    int
 	Timeline wal.Timeline
 	Switch   wal.LSN
+	// Unready are the epochs in the primary's own history that are not in Lineage: those of primaries that were
+	// promoted and never got ready. Without them nobody can tell what of an older epoch is part of this one's history.
+	Unready []Branch
 }
 
 // LostOp says that a server's copy of the data is gone, or is about to be destroyed. It applies to the member with
-// that Memory, in Sync and in Next.
+// that Memory, in Sync and in Next, and takes back the report that the copy gave.
 type LostOp struct{ ServerID, Memory string }
 
-// NextOp sets or, with an empty Next.Members, withdraws State.Next. Version must be Sync's.
+// NextOp sets or, with an empty Next.Members, withdraws State.Next. Version must be Sync's; Next.Version is given by
+// Apply. A rule to come is never replaced: it is withdrawn first.
 type NextOp struct {
 	Epoch, Version uint64
 	Next           Sync
