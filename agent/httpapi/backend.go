@@ -11,6 +11,7 @@ import (
 	"github.com/pgraft/pgraft/api"
 	"github.com/pgraft/pgraft/api/archive"
 	"github.com/pgraft/pgraft/fsm"
+	"github.com/pgraft/pgraft/fsm/primacy"
 )
 
 // StatusSource says what the node knows of itself and of its cluster.
@@ -90,6 +91,23 @@ type Snapshots interface {
 	Restore(ctx context.Context, meta archive.Meta, state io.Reader) error
 }
 
+// Cluster is what an operator may ask of the cluster's managed PostgreSQL. Nodes are server ids here: the API has looked
+// them up and refused what the status shows to be impossible. An order that a change of the state overtakes fails.
+type Cluster interface {
+	// Failover replaces the primary now, by the node or with "" by the best one, and returns once the new primary is
+	// ready. allowDataLoss goes on without what can't be counted. It runs on the leader.
+	Failover(ctx context.Context, node string, allowDataLoss bool) (api.ClusterResult, error)
+	// Switchover hands the primary's part over without losing anything, to the node or with "" to the best one, and
+	// returns once the new primary is ready. It runs on the leader.
+	Switchover(ctx context.Context, node string) (api.ClusterResult, error)
+	// SetPaused turns automatic failover off or on. It runs on the leader.
+	SetPaused(ctx context.Context, paused bool) error
+	// Restart restarts this node's PostgreSQL in its part, and returns once it serves again.
+	Restart(ctx context.Context) (api.ClusterResult, error)
+	// Reinit begins to clone this node's data anew, which must not be the primary's; progress is in the status.
+	Reinit(ctx context.Context) (api.ClusterResult, error)
+}
+
 // Config is what a Server needs. Fields without a default must be set.
 type Config struct {
 	Logger    hclog.Logger // default: none
@@ -103,6 +121,12 @@ type Config struct {
 	Operator  Operator
 	Keyring   Keyring
 	Snapshots Snapshots
+	// Cluster serves orders about managed PostgreSQL; nil where there is none.
+	Cluster Cluster
+	// Primacy is what the cluster agreed on about its managed PostgreSQL; default: nothing.
+	Primacy func() primacy.State
+	// NodeProxy sends a request to a server's InternalHandler, whatever host its URL names.
+	NodeProxy func(serverID string) http.RoundTripper
 	// LeaderProxy sends a request to the leader's InternalHandler, whatever host its URL names.
 	LeaderProxy http.RoundTripper
 	Metrics     http.Handler // serves /metrics; default: 404
@@ -128,6 +152,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Observe == nil {
 		c.Observe = func(string, string) func(int, time.Duration) { return func(int, time.Duration) {} }
+	}
+	if c.Primacy == nil {
+		c.Primacy = func() primacy.State { return primacy.State{} }
 	}
 	if c.WriteTimeout <= 0 {
 		c.WriteTimeout = 10 * time.Second

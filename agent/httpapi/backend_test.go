@@ -207,6 +207,23 @@ func (b *backend) AutopilotState(context.Context) (api.AutopilotState, error) {
 	return api.AutopilotState{Healthy: true, Leader: "n1"}, nil
 }
 
+func (b *backend) clusterOrder(what string) (api.ClusterResult, error) {
+	return api.ClusterResult{Epoch: 4, Primary: "n2"}, b.order(what)
+}
+func (b *backend) Failover(_ context.Context, node string, loss bool) (api.ClusterResult, error) {
+	return b.clusterOrder(fmt.Sprintf("failover %s %v", node, loss))
+}
+func (b *backend) Switchover(_ context.Context, node string) (api.ClusterResult, error) {
+	return b.clusterOrder("switchover " + node)
+}
+func (b *backend) SetPaused(_ context.Context, paused bool) error {
+	return b.order(fmt.Sprintf("paused %v", paused))
+}
+func (b *backend) Restart(context.Context) (api.ClusterResult, error) {
+	return b.clusterOrder("restart")
+}
+func (b *backend) Reinit(context.Context) (api.ClusterResult, error) { return b.clusterOrder("reinit") }
+
 func (b *backend) keys(what string) (api.KeyringResponse, error) {
 	return api.KeyringResponse{Keys: map[string]int{"k": 1}, NumNodes: 1}, b.order(what)
 }
@@ -254,7 +271,7 @@ func newServer(tb testing.TB, opts ...option) *server {
 	b := newBackend()
 	cfg := httpapi.Config{
 		FSM: b.fsm, Status: b, Proposer: b, Reader: b, Sessions: b, Members: &b.board, Agent: b, Operator: b,
-		Keyring: b, Snapshots: b, TempDir: tb.TempDir(), Version: "v1",
+		Keyring: b, Snapshots: b, Cluster: b, TempDir: tb.TempDir(), Version: "v1",
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "pgraft_up 1\n") }),
 	}
 	for _, change := range opts {

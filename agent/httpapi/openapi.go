@@ -51,6 +51,8 @@ func answeredBy(p place) string {
 		return "the leader"
 	case placeLog:
 		return "any node, through the log"
+	case placeNode:
+		return "the node that the body names"
 	}
 	return "the asked node"
 }
@@ -175,7 +177,9 @@ func (s *schemaSet) of(t reflect.Type) object {
 		return s.structOf(t)
 	case reflect.Bool:
 		return object{"type": "boolean"}
-	case reflect.Int, reflect.Int64, reflect.Uint, reflect.Uint64:
+	case reflect.Interface:
+		return object{}
+	case reflect.Int, reflect.Int64, reflect.Uint, reflect.Uint32, reflect.Uint64:
 		return object{"type": "integer"}
 	}
 	return object{"type": "string"}

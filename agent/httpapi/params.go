@@ -15,6 +15,8 @@ type request struct {
 	query url.Values
 	route *route
 	mode  readMode
+	// forwarded tells that another agent sent it here, as to the one that answers it.
+	forwarded bool
 }
 
 // parseQuery refuses parameters that the route doesn't know: a mistyped ?recurse or ?cas must not change what a write

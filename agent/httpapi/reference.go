@@ -46,9 +46,11 @@ func referenceSections() []referenceSection {
 		{"Events", referenceEvents, eventRoutes()},
 		{"Settings", referenceSettings, settingRoutes()},
 		{"The agent", "", agentRoutes()},
+		{"Managed PostgreSQL", referenceCluster, clusterRoutes()},
 		{"Operators", "", operatorRoutes()},
 		{"Snapshots", referenceSnapshots, snapshotRoutes()},
 		{"Health checks", referenceHealth, healthRoutes()},
+		{"Checks for load balancers", referencePatroni, patroniRoutes()},
 		{"Metrics and documents", "", documentRoutes()},
 	}
 }
@@ -117,6 +119,7 @@ func writeErrorKinds(b *strings.Builder) {
 			api.CodeConflict, api.CodePrecondition, api.CodeTooLarge, api.CodeNoLeader, api.CodeUnavailable, api.CodeTimeout,
 			api.CodeInDoubt, api.CodeRetryExpired,
 		}},
+		{"orders to a node", []string{api.CodeConflict, api.CodeUnavailable, api.CodeInDoubt}},
 		{"orders to the leader", []string{
 			api.CodeConflict, api.CodeNoLeader, api.CodeNotLeader, api.CodeUnavailable, api.CodeTimeout, api.CodeInDoubt,
 		}},
@@ -202,6 +205,8 @@ func (t *referenceTypes) link(typ reflect.Type) string {
 		return "boolean"
 	case reflect.String:
 		return "text"
+	case reflect.Interface:
+		return "number or text"
 	}
 	return "number"
 }

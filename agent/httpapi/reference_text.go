@@ -116,6 +116,25 @@ keys of the configuration are refused with 400. ` + "`autopilot`" + ` is autopil
 events: not PostgreSQL's data. It is checked, byte by byte, before a download begins and before a restore changes anything.
 `
 
+	referenceCluster = `Orders about PostgreSQL servers with ` + "`mode = \"managed\"`" + `; elsewhere they are refused with 409. How it works:
+[Managed PostgreSQL](../managed-postgresql.md).
+
+` + "```sh" + `
+curl -X POST -d '{"node": "pg2"}' http://127.0.0.1:7400/v1/cluster/switchover
+curl -X POST http://127.0.0.1:7400/v1/cluster/pause
+` + "```" + `
+`
+
+	referencePatroni = `As load balancers and exporters configured for Patroni expect them. 200 when the condition holds on the asked node, else 503, on
+GET, HEAD and OPTIONS alike; only GET has a body. No route needs a leader or a quorum to answer, and no node says that it is the
+primary without a quorum's proof.
+
+` + "```sh" + `
+curl -I http://127.0.0.1:7400/primary
+curl "http://127.0.0.1:7400/replica?lag=16MB"
+` + "```" + `
+`
+
 	referenceHealth = `200 when all is well, 503 with the reason when it is not. A load balancer or an orchestrator restarts by ` + "`/livez`" + ` and sends clients by
 ` + "`/readyz`" + `: a node that lost its quorum is alive, and restarting it would help nobody.
 

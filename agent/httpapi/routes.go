@@ -15,6 +15,7 @@ const (
 	placeRead                // the leader, unless ?stale
 	placeLeader              // the leader, always: other nodes send the request there
 	placeLog                 // any node: the operation goes through the replicated log
+	placeNode                // the node that the body names: others send the request there
 )
 
 // param is one query parameter.
@@ -33,6 +34,7 @@ type route struct {
 	params       []param
 	blocking     bool // takes ?index and ?wait
 	stream       bool // answers until the client goes: its duration means nothing
+	probe        bool // answers OPTIONS as GET, as load balancers ask
 	in, out      any  // a value of the body's type, for the document; nil: no JSON
 }
 
@@ -86,7 +88,7 @@ const kvPrefix = "/v1/kv/"
 func routes() []route {
 	all := [][]route{
 		statusRoutes(), kvRoutes(), sessionRoutes(), eventRoutes(), settingRoutes(), agentRoutes(),
-		operatorRoutes(), snapshotRoutes(), healthRoutes(), documentRoutes(),
+		clusterRoutes(), operatorRoutes(), snapshotRoutes(), healthRoutes(), patroniRoutes(), documentRoutes(),
 	}
 	var out []route
 	for _, part := range all {

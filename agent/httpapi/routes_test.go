@@ -100,6 +100,10 @@ func TestContract(t *testing.T) {
 		"GET /v1/operator/raft/configuration", "DELETE /v1/operator/raft/peer", "POST /v1/operator/raft/transfer-leader",
 		"GET /v1/operator/autopilot/configuration", "PUT /v1/operator/autopilot/configuration", "GET /v1/operator/autopilot/state",
 		"GET /v1/operator/keyring", "POST /v1/operator/keyring", "PUT /v1/operator/keyring", "DELETE /v1/operator/keyring",
+		"POST /v1/cluster/failover", "POST /v1/cluster/switchover", "POST /v1/cluster/restart", "POST /v1/cluster/reinit",
+		"POST /v1/cluster/pause", "POST /v1/cluster/resume", "GET /primary", "GET /leader", "GET /read-write", "GET /master",
+		"GET /replica", "GET /standby-leader", "GET /read-only", "GET /synchronous", "GET /sync", "GET /quorum", "GET /asynchronous",
+		"GET /health", "GET /liveness", "GET /readiness", "GET /cluster", "GET /history", "GET /patroni",
 		"GET /v1/snapshot", "PUT /v1/snapshot", "GET /livez", "GET /readyz", "GET /readyz/{check}",
 		"GET /metrics", "GET /ui/", "GET /v1/openapi.json",
 	} {

@@ -70,11 +70,11 @@ func (s *Server) HTTPServer() *http.Server {
 	}
 }
 
-// forwardable picks what a follower may send on: reads, and orders that only the leader carries out.
+// forwardable picks what an agent may send on: reads, and orders that only the leader or one node carries out.
 func forwardable(all []route) []route {
 	var out []route
 	for _, rt := range all {
-		if rt.place == placeRead || rt.place == placeLeader {
+		if rt.place == placeRead || rt.place == placeLeader || rt.place == placeNode {
 			out = append(out, rt)
 		}
 	}
@@ -96,6 +96,9 @@ func (s *Server) newHandler(table []route, forwarded bool) http.Handler {
 			stats = h
 		}
 		mux.Handle(rt.method+" "+rt.path, h)
+		if rt.probe {
+			mux.Handle(http.MethodOptions+" "+rt.path, h)
+		}
 	}
 	mux.Handle("/", s.unmatched(mux))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -224,8 +227,8 @@ func (s *Server) dispatch(w *response, r *http.Request, rt *route, forwarded boo
 	if err != nil {
 		return err
 	}
-	req := &request{Request: r, query: query, route: rt}
-	if rt.place == placeLocal {
+	req := &request{Request: r, query: query, route: rt, forwarded: forwarded}
+	if rt.place == placeLocal || rt.place == placeNode {
 		return rt.handle(s, w, req)
 	}
 	sent, err := s.place(w, req, forwarded)
