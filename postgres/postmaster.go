@@ -38,7 +38,7 @@ type Postmaster struct {
 // PID returns the postmaster's process id, 0 if it is not running.
 func (p Postmaster) PID() int {
 	lock, err := ReadLockFile(p.DataDir)
-	if err != nil || !alive(lock.PID) || !worksIn(lock.PID, p.DataDir) {
+	if err != nil || !Alive(lock.PID) || !worksIn(lock.PID, p.DataDir) {
 		return 0
 	}
 	return lock.PID
@@ -87,7 +87,7 @@ func (p Postmaster) WaitReady(ctx context.Context, pid int, exited <-chan struct
 			return fmt.Errorf("start PostgreSQL in %s: it ended at once: %s", p.DataDir, p.LogTail())
 		case <-tick.C:
 		}
-		if exited == nil && !alive(pid) {
+		if exited == nil && !Alive(pid) {
 			return fmt.Errorf("wait for PostgreSQL in %s: it ended: %s", p.DataDir, p.LogTail())
 		}
 	}
@@ -100,7 +100,7 @@ func (p Postmaster) clearStaleLock(ctx context.Context) error {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	if err == nil && alive(lock.PID) && worksIn(lock.PID, p.DataDir) {
+	if err == nil && Alive(lock.PID) && worksIn(lock.PID, p.DataDir) {
 		return fmt.Errorf("start PostgreSQL in %s: process %d holds its lock", p.DataDir, lock.PID)
 	}
 	if err := p.waitEmpty(ctx); err != nil {

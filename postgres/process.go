@@ -18,6 +18,7 @@ const pollEvery = 5 * time.Millisecond
 // LockFile is what postmaster.pid says: that it is there does not mean that the postmaster is.
 type LockFile struct {
 	PID       int
+	DataDir   string
 	Port      int    // 0 until the server listens
 	SocketDir string // the first one, "" for none
 	Ready     bool   // the server takes connections
@@ -26,6 +27,7 @@ type LockFile struct {
 // Places of postmaster.pid's lines.
 const (
 	lockLinePID       = 0
+	lockLineDataDir   = 1
 	lockLinePort      = 3
 	lockLineSocketDir = 4
 	lockLineStatus    = 7
@@ -53,16 +55,20 @@ func ParseLockFile(text string) (LockFile, error) {
 		}
 		return strings.TrimSpace(lines[n])
 	}
-	lock := LockFile{PID: max(pid, -pid), SocketDir: line(lockLineSocketDir)} // a standalone backend's pid is negative
-	lock.Port, _ = strconv.Atoi(line(lockLinePort))                           // 0 where it is not there yet
+	lock := LockFile{
+		PID:       max(pid, -pid), // a standalone backend's is negative
+		DataDir:   line(lockLineDataDir),
+		SocketDir: line(lockLineSocketDir),
+	}
+	lock.Port, _ = strconv.Atoi(line(lockLinePort)) // 0 where it is not there yet
 	status := line(lockLineStatus)
 	lock.Ready = status == "ready" || status == "standby"
 	return lock, nil
 }
 
-// alive reports whether pid is a process that still runs. One that has ended but is not reaped by its parent does not:
+// Alive reports whether pid is a process that still runs. One that has ended but is not reaped by its parent does not:
 // kill(pid, 0), which PostgreSQL trusts, can't tell.
-func alive(pid int) bool {
+func Alive(pid int) bool {
 	if err := syscall.Kill(pid, 0); err != nil && !errors.Is(err, syscall.EPERM) {
 		return false
 	}
@@ -101,7 +107,7 @@ func processesIn(dir string) []int {
 			continue
 		}
 		cwd, err := os.Readlink("/proc/" + entry.Name() + "/cwd")
-		if err == nil && cwd == dir && runsServer(pid) && alive(pid) {
+		if err == nil && cwd == dir && runsServer(pid) && Alive(pid) {
 			pids = append(pids, pid)
 		}
 	}
