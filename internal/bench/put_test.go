@@ -1,14 +1,11 @@
 package bench_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -53,36 +50,44 @@ func send(ctx context.Context, client *http.Client, method, url string, body []b
 
 // way is how clients write. Each of them measures for the given time.
 type way struct {
-	name string
-	load func(b *testing.B, clients int, d time.Duration) *outcome
+	name   string
+	target string // in the report; "" = what it makes is not held against anything
+	load   func(b *testing.B, clients int, d time.Duration) *outcome
 }
 
-// puts measures writes: all clients at the leader, spread over all nodes, and by the Go client at the leader. With a
-// client that does little but send and receive ("wire") it shows what of that is the client's share.
+// puts measures writes: at the leader by a client that costs little, as load generators do, and by net/http's; with
+// PostgreSQL also spread over all nodes, and by the api package.
 func puts(b *testing.B, c *testcluster.Cluster) {
 	leader := c.Leader()
 	raw := openBound(b)
-	plain := way{"http/leader", func(b *testing.B, clients int, d time.Duration) *outcome { return putHTTP(b, clients, d, leader) }}
-	for _, clients := range clientCounts {
-		b.Run(fmt.Sprintf("%s/clients=%d", plain.name, clients), func(b *testing.B) {
-			if peerPuts[clients] > 0 {
-				againstPeers(b, c, leader, clients, plain, raw)
-			} else {
-				measurePuts(b, c, leader, clients, plain)
-			}
-		})
-	}
-	more := []way{{"wire/leader", func(b *testing.B, clients int, d time.Duration) *outcome { return putWire(b, clients, d, leader) }}}
-	if hasPostgres(c) {
-		more = append(more,
-			way{"http/spread", func(b *testing.B, clients int, d time.Duration) *outcome { return putHTTP(b, clients, d, c.Nodes...) }},
-			way{"goclient/leader", func(b *testing.B, clients int, d time.Duration) *outcome { return putClient(b, clients, d, leader) }})
-	}
-	for _, w := range more {
+	for _, w := range waysToPut(c, leader) {
 		for _, clients := range clientCounts {
-			b.Run(fmt.Sprintf("%s/clients=%d", w.name, clients), func(b *testing.B) { measurePuts(b, c, leader, clients, w) })
+			b.Run(fmt.Sprintf("%s/clients=%d", w.name, clients), func(b *testing.B) {
+				if w.target != "" && peerPuts[clients] > 0 {
+					againstPeers(b, c, leader, clients, w, raw)
+				} else {
+					measurePuts(b, c, leader, clients, w)
+				}
+			})
 		}
 	}
+}
+
+func waysToPut(c *testcluster.Cluster, leader *testcluster.Node) []way {
+	ways := []way{
+		{"wire/leader", "puts over HTTP",
+			func(b *testing.B, clients int, d time.Duration) *outcome { return putWire(b, clients, d, leader) }},
+		{"http/leader", "puts over HTTP by net/http's client",
+			func(b *testing.B, clients int, d time.Duration) *outcome { return putHTTP(b, clients, d, leader) }},
+	}
+	if hasPostgres(c) {
+		ways = append(ways,
+			way{"http/spread", "",
+				func(b *testing.B, clients int, d time.Duration) *outcome { return putHTTP(b, clients, d, c.Nodes...) }},
+			way{"goclient/leader", "",
+				func(b *testing.B, clients int, d time.Duration) *outcome { return putClient(b, clients, d, leader) }})
+	}
+	return ways
 }
 
 func hasPostgres(c *testcluster.Cluster) bool { return c.Nodes[0].Postgres.DataDir != "" }
@@ -115,7 +120,7 @@ func againstPeers(b *testing.B, c *testcluster.Cluster, leader *testcluster.Node
 	rate, part := median(rates), median(parts)
 	b.ReportMetric(rate, "puts/s")
 	b.ReportMetric(part, "of-bound")
-	name := fmt.Sprintf("puts over HTTP, %d clients", clients)
+	name := fmt.Sprintf("%s, %d clients", w.target, clients)
 	if !hasPostgres(c) {
 		name += ", no PostgreSQL"
 	}
@@ -137,50 +142,6 @@ func putHTTP(b *testing.B, clients int, d time.Duration, nodes ...*testcluster.N
 	return drive(b, clients, d, func(ctx context.Context, i int) error {
 		return send(ctx, client, http.MethodPut, nodes[i%len(nodes)].URL("/v1/kv/"+someKey()), value)
 	})
-}
-
-// putWire writes over HTTP with as little of a client as there can be: each has a connection, a prepared request, and
-// looks for the end of the answer.
-func putWire(b *testing.B, clients int, d time.Duration, n *testcluster.Node) *outcome {
-	conns := make([]*wire, clients)
-	for i := range conns {
-		conns[i] = newWire(b, n)
-	}
-	return drive(b, clients, d, func(_ context.Context, i int) error { return conns[i].put(someKey()) })
-}
-
-type wire struct {
-	conn    net.Conn
-	answers *bufio.Reader
-	request []byte
-}
-
-func newWire(b *testing.B, n *testcluster.Node) *wire {
-	conn, err := net.Dial("tcp", strings.TrimPrefix(n.HTTP, "http://"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = conn.Close() })
-	return &wire{conn: conn, answers: bufio.NewReader(conn)}
-}
-
-func (w *wire) put(key string) error {
-	w.request = fmt.Appendf(w.request[:0], "PUT /v1/kv/%s HTTP/1.1\r\nHost: bench\r\nContent-Length: %d\r\n\r\n%s", key, len(value), value)
-	if err := w.conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		return err
-	}
-	if _, err := w.conn.Write(w.request); err != nil {
-		return err
-	}
-	resp, err := http.ReadResponse(w.answers, nil)
-	if err != nil {
-		return err
-	}
-	answer, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("put %s: %s: %s", key, resp.Status, answer)
-	}
-	return err
 }
 
 func newClient(b *testing.B, n *testcluster.Node) *api.Client {
