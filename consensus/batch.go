@@ -224,7 +224,11 @@ type entry struct {
 
 func (b *batcher) form(batch []*proposal) *entry {
 	e := &entry{proposals: batch, started: time.Now()}
-	builder := fsm.NewEntryBuilder(b.ids.next(), b.node.knownCommit())
+	bytes := 0
+	for _, p := range batch {
+		bytes += len(p.op)
+	}
+	builder := fsm.NewEntryBuilder(b.ids.next(), b.node.knownCommit(), len(batch), bytes)
 	for _, p := range batch {
 		if p.deadline.After(e.deadline) {
 			e.deadline = p.deadline

@@ -131,7 +131,7 @@ func TestEntryBuilderBounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := fsm.NewEntryBuilder(fsm.EntryID{}, 0)
+	b := fsm.NewEntryBuilder(fsm.EntryID{}, 0, 1, 100)
 	if err := b.Add(op); err != nil {
 		t.Fatal(err)
 	}

@@ -53,9 +53,10 @@ type EntryBuilder struct {
 	count  int
 }
 
-// NewEntryBuilder starts an entry without a time: the leader stamps it (see StampTime).
-func NewEntryBuilder(id EntryID, base uint64) *EntryBuilder {
-	b := make([]byte, offsetOps, 512)
+// NewEntryBuilder starts an entry without a time: the leader stamps it (see StampTime). There is room at once for the
+// given number of operations with so many bytes together, and it grows for more.
+func NewEntryBuilder(id EntryID, base uint64, ops, bytes int) *EntryBuilder {
+	b := make([]byte, offsetOps, offsetOps+ops*lengthSize+bytes)
 	b[0] = entryVersion
 	copy(b[offsetID:], id[:])
 	binary.BigEndian.PutUint64(b[offsetBase:], base)
@@ -93,7 +94,7 @@ func (b *EntryBuilder) Bytes() []byte {
 // EncodeEntry writes an entry for the log.
 func EncodeEntry(e Entry) ([]byte, error) {
 	p := newPacker()
-	b := NewEntryBuilder(e.ID, e.Base)
+	b := NewEntryBuilder(e.ID, e.Base, len(e.Ops), 0)
 	for _, op := range e.Ops {
 		encoded, err := p.encodeOp(op)
 		if err != nil {

@@ -91,7 +91,10 @@ func (x textIndex[T]) FromObject(object any) (bool, []byte, error) {
 		return false, nil, fmt.Errorf("index object: unexpected type %T", object)
 	}
 	text := x.of(row)
-	return text != "", terminated(text), nil
+	if text == "" {
+		return false, nil, nil
+	}
+	return true, terminated(text), nil
 }
 
 // FromArgs implements memdb.Indexer.
