@@ -26,7 +26,7 @@ func Default() *Config {
 			HealthInterval: 250 * time.Millisecond,
 		},
 		Raft: Raft{
-			BatchSize:         100,
+			BatchSize:         256,
 			SnapshotInterval:  30 * time.Second,
 			SnapshotThreshold: 10000,
 			TrailingLogs:      10000,

@@ -85,7 +85,7 @@ type Config struct {
 	TrailingLogs      uint64        // default 10000 entries
 	SegmentSize       int           // of the log's files in bytes, default 64 MiB
 
-	BatchSize     int           // most operations in an entry, default 100
+	BatchSize     int           // most operations in an entry, default 256
 	MaxBatchDelay time.Duration // how long a batch waits for company, default 0
 	MaxInFlight   int           // most entries of this node on their way at once, default 4
 	MaxQueued     int           // most operations waiting for their batch, default 8192
@@ -112,7 +112,7 @@ func (c *Config) applyDefaults() {
 	setDefault(&c.SnapshotThreshold, 10000, c.SnapshotThreshold == 0)
 	setDefault(&c.TrailingLogs, 10000, c.TrailingLogs == 0)
 	setDefault(&c.SegmentSize, 64<<20, c.SegmentSize == 0)
-	setDefault(&c.BatchSize, 100, c.BatchSize == 0)
+	setDefault(&c.BatchSize, 256, c.BatchSize == 0)
 	setDefault(&c.MaxInFlight, 4, c.MaxInFlight == 0)
 	setDefault(&c.MaxQueued, 8192, c.MaxQueued == 0)
 	setDefault(&c.Logger, hclog.NewNullLogger(), c.Logger == nil)
