@@ -1,0 +1,219 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pgraft/pgraft/fsm/primacy"
+	"github.com/pgraft/pgraft/postgres/managed"
+	"github.com/pgraft/pgraft/postgres/wal"
+)
+
+// How old what was seen may be, and how long a look may take.
+const (
+	filesAge    = time.Second
+	observeTime = time.Second
+	saveEvery   = 2 * time.Second
+	keepEvery   = 10 * time.Second
+	ackedEvery  = time.Second
+)
+
+// gather looks at everything that the planner needs, and notes what only can be learnt by looking.
+func (c *Controller) gather(ctx context.Context) Inputs {
+	m := &c.memo
+	now := time.Now()
+	in := Inputs{Self: c.cfg.ServerID, Names: c.name, Fresh: c.cfg.Raft.Fresh()}
+	c.gatherState(&in, now)
+	c.gatherProcess(ctx, &in, now)
+	if in.Running {
+		c.observe(ctx, &in)
+	}
+	c.learn(&in, now)
+	if c.cfg.Settings != nil {
+		in.Wanted = c.cfg.Settings()
+	}
+	in.CanFailover = c.cfg.CanFailover != nil && c.cfg.CanFailover()
+	in.Local, in.Cut, in.InForce = m.local.clone(), m.cut, m.inForce
+	in.Died, in.Starting, in.Barrier, in.Acked = m.died, m.starting, m.barrier, m.acked
+	in.AckedDue = now.Sub(m.ackedAt) >= ackedEvery
+	in.Housekeeping = m.kept != c.slots() || now.Sub(m.keptAt) >= keepEvery
+	in.Source = c.source(in.State)
+	c.mu.Lock()
+	in.Asked = c.asked
+	c.mu.Unlock()
+	in.Gone = c.goneWhy(ctx, &in, now)
+	return in
+}
+
+func (c *Controller) gatherState(in *Inputs, now time.Time) {
+	m := &c.memo
+	state, changed := c.cfg.Raft.State()
+	if m.since.IsZero() || state.Epoch != m.state.Epoch || state.Phase != m.state.Phase {
+		m.since, m.failures = now, 0
+	}
+	if state.Epoch != m.state.Epoch {
+		m.took = map[string]string{}
+		m.barrier, m.acked, m.proposed = nil, 0, nil
+	}
+	m.state, m.changed = state, changed
+	in.State, in.Since = state, now.Sub(m.since)
+	in.Proof, m.proven = c.cfg.Raft.QuorumProof()
+	if in.Proof {
+		m.proofAt = now
+	}
+	in.Alone = now.Sub(m.proofAt)
+}
+
+func (c *Controller) gatherProcess(ctx context.Context, in *Inputs, now time.Time) {
+	m := &c.memo
+	if pid := c.cfg.Postgres.PID(); pid != m.pid {
+		m.died = m.died || m.led && m.pid != 0
+		if pid != 0 {
+			m.died, m.tries = false, 0
+		}
+		m.pid, m.led, m.cut, m.starting, m.barrier, m.filesFor = pid, false, nil, 0, nil, -1
+	}
+	m.exited = c.cfg.Postgres.Exited()
+	in.Running = m.pid != 0
+	if m.filesFor != m.pid || !in.Running && now.Sub(m.filesAt) > filesAge {
+		files, err := c.cfg.Postgres.Inspect(ctx)
+		if err != nil {
+			in.Problem = err.Error()
+			m.filesFor = -1
+			return
+		}
+		m.files, m.filesFor, m.filesAt = files, m.pid, now
+	}
+	in.Files = m.files
+	in.Replaced = c.replaced(in)
+	if in.State.Major != 0 && !in.Files.Empty && in.Files.Major != 0 && in.Files.Major != in.State.Major {
+		in.Problem = fmt.Sprintf("the data directory is PostgreSQL %d's and the cluster's version is %d", in.Files.Major, in.State.Major)
+	}
+}
+
+// replaced reports whether the directory is another one than the record's. One that is the cluster's only copy may
+// move: there is nothing to compare it with.
+func (c *Controller) replaced(in *Inputs) bool {
+	m := &c.memo
+	if m.local.Fingerprint == "" || m.local.Work != nil || in.Files.Empty {
+		return false
+	}
+	now, err := c.cfg.Postgres.Fingerprint()
+	if err != nil || now == m.local.Fingerprint {
+		return false
+	}
+	alone := len(in.State.Sync.Members) == 1 && in.State.Next == nil && in.State.Primary == in.Self
+	if !alone || in.Files.SystemID != in.State.SystemID {
+		return true
+	}
+	c.logger.Info("data directory has moved", "memory", m.local.Memory)
+	local := m.local.clone()
+	local.Fingerprint = now
+	return c.save(local) != nil
+}
+
+func (c *Controller) observe(ctx context.Context, in *Inputs) {
+	ctx, cancel := context.WithTimeout(ctx, observeTime)
+	defer cancel()
+	live, err := c.cfg.Postgres.Observe(ctx)
+	if err != nil {
+		c.logger.Debug("PostgreSQL does not answer", "error", err)
+		return
+	}
+	live.PID = c.memo.pid
+	in.Live = &live
+	if live.Receiving && c.memo.cut != nil {
+		c.memo.cut = nil // what was known of a standby cut off is so no more
+	}
+}
+
+// learn notes the epoch of a new timeline, and how far the copy reaches.
+func (c *Controller) learn(in *Inputs, now time.Time) {
+	m := &c.memo
+	live := in.Live
+	if live == nil || !in.Fresh || m.local.Fingerprint == "" || in.Replaced {
+		return
+	}
+	in.Local = m.local
+	epoch := in.epoch(live.Timeline)
+	if !live.InRecovery && epoch == in.State.Epoch && in.State.Primary == in.Self {
+		m.led = m.led || in.State.Phase == primacy.PhaseReady
+		if m.starting == 0 {
+			m.starting = live.LSN
+		}
+	}
+	local, dirty := m.local.clone(), false
+	if _, known := local.Timelines[live.Timeline]; !known && epoch != 0 {
+		local.setTimeline(live.Timeline, epoch)
+		dirty = true
+	}
+	at := primacy.Position{Epoch: epoch, LSN: c.boundary(in)}
+	if at.Compare(local.Position) > 0 && now.Sub(m.savedAt) >= saveEvery {
+		local.reached(at)
+		m.savedAt, dirty = now, true
+	}
+	if dirty && c.save(local) == nil {
+		in.Local = local
+	}
+}
+
+// boundary is a position that the copy will reach again, whatever happens: where a record ends.
+func (c *Controller) boundary(in *Inputs) (at wal.LSN) {
+	live := in.Live
+	if live.InRecovery {
+		return live.Boundary
+	}
+	for _, s := range live.Standbys {
+		if s.Replay <= live.LSN && s.Replay > at {
+			at = s.Replay
+		}
+	}
+	return at
+}
+
+// save replaces the record. Nothing may rely on a change that is not saved.
+func (c *Controller) save(local Local) error {
+	if err := SaveLocal(c.cfg.DataDir, local); err != nil {
+		return err
+	}
+	c.memo.local = local
+	return nil
+}
+
+// name is the standby name of a copy.
+func (c *Controller) name(serverID, memory string) (string, bool) {
+	if serverID == c.cfg.ServerID {
+		return managed.StandbyName(c.cfg.NodeID, memory), true
+	}
+	peer, ok := c.cfg.Registry.Peer(serverID)
+	if !ok {
+		return "", false
+	}
+	return managed.StandbyName(peer.NodeID, memory), true
+}
+
+// source is where the primary listens.
+func (c *Controller) source(state primacy.State) *Source {
+	if state.Primary == "" || state.Primary == c.cfg.ServerID {
+		return nil
+	}
+	peer, ok := c.cfg.Registry.Peer(state.Primary)
+	if !ok || peer.Host == "" || peer.Port == 0 {
+		return nil
+	}
+	return &Source{ServerID: peer.ServerID, Host: peer.Host, Port: peer.Port, Slot: managed.SlotName(c.cfg.NodeID)}
+}
+
+// slots names the replication slots that this server keeps for the others, in one text.
+func (c *Controller) slots() string {
+	var names []string
+	for _, p := range c.cfg.Registry.Peers() {
+		if p.ServerID != c.cfg.ServerID {
+			names = append(names, managed.SlotName(p.NodeID))
+		}
+	}
+	return strconv.FormatBool(c.memo.led) + " " + strings.Join(names, " ")
+}
