@@ -140,6 +140,8 @@ func requestID(op fsm.Op) string {
 		return op.ID
 	case fsm.Noop:
 		return op.ID
+	case fsm.Primacy:
+		return op.Request.ID
 	}
 	return ""
 }

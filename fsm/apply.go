@@ -87,6 +87,8 @@ func (w *write) apply(op Op) Result {
 		return w.settingDelete(op)
 	case EventAppend:
 		return w.eventAppend(op)
+	case Primacy:
+		return w.primacy(op.Op)
 	default: // Noop
 		return w.done()
 	}

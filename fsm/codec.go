@@ -23,6 +23,7 @@ const (
 	kindSettingDelete  opKind = 11
 	kindEventAppend    opKind = 12
 	kindNoop           opKind = 13
+	kindPrimacy        opKind = 14
 )
 
 func (ClusterInit) kind() opKind    { return kindClusterInit }
@@ -38,6 +39,7 @@ func (SettingSet) kind() opKind     { return kindSettingSet }
 func (SettingDelete) kind() opKind  { return kindSettingDelete }
 func (EventAppend) kind() opKind    { return kindEventAppend }
 func (Noop) kind() opKind           { return kindNoop }
+func (Primacy) kind() opKind        { return kindPrimacy }
 
 // request returns the Request of the operations that embed one; the others keep Op's zero value.
 func (r Request) request() Request { return r }
@@ -81,8 +83,8 @@ func (p *packer) unpack(b []byte, value any) error {
 	return nil
 }
 
-// EncodeOp writes one operation as an EntryBuilder takes it: the kind byte, and msgpack or, for a KVSet, a form of its
-// own.
+// EncodeOp writes one operation as an EntryBuilder takes it: the kind byte, for a Primacy another one, and msgpack or,
+// for a KVSet, a form of its own.
 func EncodeOp(op Op) ([]byte, error) {
 	if set, ok := op.(KVSet); ok {
 		return encodeSet(&set), nil
@@ -102,6 +104,9 @@ func (p *packer) encodeOp(op Op) ([]byte, error) {
 	}
 	if set, ok := op.(KVSet); ok {
 		return encodeSet(&set), nil
+	}
+	if op, ok := op.(Primacy); ok {
+		return p.encodePrimacy(op)
 	}
 	b, err := p.pack([]byte{byte(op.kind())}, op)
 	if err != nil {
@@ -145,6 +150,8 @@ func (p *packer) decodeOp(b []byte) (Op, error) {
 		return decodeAs[EventAppend](p, body)
 	case kindNoop:
 		return decodeAs[Noop](p, body)
+	case kindPrimacy:
+		return p.decodePrimacy(body)
 	default:
 		return nil, fmt.Errorf("decode op: unknown kind %d", kind)
 	}

@@ -15,7 +15,7 @@ import (
 // everyOp has one operation of each kind, with every field set.
 func everyOp() []fsm.Op {
 	request := fsm.Request{ID: "request", Base: 42}
-	return []fsm.Op{
+	ops := []fsm.Op{
 		fsm.ClusterInit{ClusterID: "id", ClusterName: "name"},
 		fsm.KVSet{Request: request, Key: "k", Value: []byte{0, 255}, Flags: 1 << 63,
 			Cond: fsm.Cond{Kind: fsm.CondVersion, Number: 9}, Acquire: "a", Release: "r"},
@@ -28,7 +28,7 @@ func everyOp() []fsm.Op {
 		fsm.SessionCreate{Request: request, ID: "s", Name: "n", Node: "o", TTL: time.Second, LockDelay: 2, Behavior: "delete"},
 		fsm.SessionDestroy{Request: request, ID: "s", Expired: true},
 		fsm.NodeRegister{Node: fsm.Node{NodeID: 1, Name: "n", ServerID: "s", RaftAddress: "r", GossipAddress: "g",
-			HTTPAddress: "h", PostgresAddress: "p", Version: "v", Protocol: 1, NonVoting: true, Witness: true, Zone: "z"}},
+			HTTPAddress: "h", PostgresAddress: "p", Version: "v", Protocol: 1, NonVoting: true, Witness: true, Zone: "z", Postgres: true, Priority: 100}},
 		fsm.NodeBind{Request: request, Name: "n", NodeID: 4},
 		fsm.NodeRemove{Request: request, ServerID: "s", Reason: "dead"},
 		fsm.SettingSet{Request: request, Name: "n", Value: "v"},
@@ -36,6 +36,10 @@ func everyOp() []fsm.Op {
 		fsm.EventAppend{Type: "t", Node: "n", Message: "m", Data: map[string]string{"a": "b"}},
 		fsm.Noop{Request: request, Data: []byte("d")},
 	}
+	for _, op := range primacyOps() {
+		ops = append(ops, fsm.Primacy{Request: request, Op: op})
+	}
+	return ops
 }
 
 func TestEntryRoundTrip(t *testing.T) {

@@ -102,8 +102,13 @@ type Node struct {
 	NonVoting       bool
 	Witness         bool
 	Zone            string
-	CreateIndex     uint64
-	ModifyIndex     uint64
+	// Postgres tells that pgraft manages the server's PostgreSQL, and Priority how much it is preferred as primary. They
+	// are left out of the log where they are not set, so that a cluster without managed servers can be read by versions
+	// that know neither.
+	Postgres    bool `codec:",omitempty"`
+	Priority    int  `codec:",omitempty"`
+	CreateIndex uint64
+	ModifyIndex uint64
 }
 
 // NodeRegister adds or updates a node. NodeID 0 lets the store choose (the bound id of the name, or the next free

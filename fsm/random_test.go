@@ -84,7 +84,7 @@ func (g *generator) cond() fsm.Cond {
 func (g *generator) key() string { return g.name("dir", 5) + "/" + g.name("key", 40) }
 
 func (g *generator) op() fsm.Op {
-	switch g.IntN(16) {
+	switch g.IntN(20) {
 	case 0, 1, 2:
 		return fsm.KVSet{Request: g.request(), Key: g.key(), Value: make([]byte, g.IntN(20)), Cond: g.cond()}
 	case 3:
@@ -112,8 +112,10 @@ func (g *generator) op() fsm.Op {
 		return fsm.EventAppend{Type: "test", Node: "n", Message: "m", Data: map[string]string{"b": "1", "a": g.name("", 9), "c": ""}}
 	case 14:
 		return fsm.ClusterInit{ClusterID: g.name("cluster", 9), ClusterName: "c"}
-	default:
+	case 15:
 		return fsm.Noop{Request: g.request(), Data: []byte("noop")}
+	default:
+		return fsm.Primacy{Request: g.request(), Op: g.primacyOp()}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"io"
 
 	"github.com/pgraft/pgraft/api"
+	"github.com/pgraft/pgraft/fsm/primacy"
 )
 
 // SnapshotInfo tells what a snapshot holds.
@@ -22,6 +23,8 @@ type SnapshotInfo struct {
 	Size        int64
 	Tables      []TableCount // in the order in which the snapshot holds them
 	Checksum    string       // SHA-256, verified, in hex
+	// Primacy says who the primary PostgreSQL is, without the secret; nil if the cluster manages none.
+	Primacy *primacy.State
 }
 
 // TableCount is how many rows a table has.
@@ -38,10 +41,15 @@ func InspectSnapshot(r io.Reader) (SnapshotInfo, error) {
 		return SnapshotInfo{}, fmt.Errorf("inspect snapshot: %w", err)
 	}
 	info := SnapshotInfo{
-		Version: snapshotVersion, Size: reader.n, Checksum: fmt.Sprintf("%x", reader.checksum),
+		Version: int(reader.version), Size: reader.n, Checksum: fmt.Sprintf("%x", reader.checksum),
 		ClusterID: store.ClusterID(), ClusterName: store.ClusterName(),
 	}
 	info.Index, info.Term = store.Applied()
+	if reader.version == snapshotVersion {
+		_, managed := store.Primacy(nil)
+		managed.Secret = ""
+		info.Primacy = &managed
+	}
 	for i, s := range sections() {
 		info.Tables = append(info.Tables, TableCount{s.table, reader.rows[byte(firstSection+i)]})
 	}
@@ -66,6 +74,7 @@ type snapshotReader struct {
 	checksum []byte
 	packer   *packer
 	sections []section
+	version  byte
 
 	w       *write
 	events  eventState
@@ -114,9 +123,10 @@ func (r *snapshotReader) magic() error {
 	if string(b[:len(snapshotMagic)]) != snapshotMagic {
 		return errors.New("not a snapshot of pgraft")
 	}
-	if v := b[len(snapshotMagic)]; v != snapshotVersion {
-		return fmt.Errorf("snapshot has version %d, this program knows %d: use the version of pgraft that wrote it",
-			v, snapshotVersion)
+	r.version = b[len(snapshotMagic)]
+	if r.version != snapshotVersion && r.version != oldVersion {
+		return fmt.Errorf("snapshot has version %d, this program knows up to %d: use the version of pgraft that wrote it",
+			r.version, snapshotVersion)
 	}
 	return nil
 }
@@ -185,6 +195,12 @@ func (r *snapshotReader) header(payload []byte) error {
 	r.w.put(tableState, h.Cluster)
 	for _, t := range h.Changed {
 		r.w.put(tableState, t)
+	}
+	if (h.Primacy != nil) != (r.version == snapshotVersion) {
+		return fmt.Errorf("header does not fit snapshot version %d", r.version)
+	}
+	if h.Primacy != nil {
+		r.w.put(tableState, *h.Primacy)
 	}
 	return nil
 }

@@ -24,7 +24,8 @@ import (
 // Equal stores give equal bytes.
 const (
 	snapshotMagic   = "pgraftS"
-	snapshotVersion = 1
+	snapshotVersion = 2 // where the header has a Primacy, else 1: readable for programs that know nothing of it
+	oldVersion      = 1
 	maxFrameSize    = 32 << 20
 	frameHeaderSize = 5
 
@@ -40,7 +41,8 @@ type snapshotHeader struct {
 	KVFloor     uint64
 	WindowFloor uint64
 	LastEvent   uint64
-	Changed     []tableIndex // by table
+	Changed     []tableIndex  // by table
+	Primacy     *primacyState `codec:",omitempty"`
 }
 
 // section writes and reads the rows of one table.
@@ -99,7 +101,7 @@ func sectionOf[T any](table string, key func(*T) string) section {
 func (s *Store) WriteTo(dst io.Writer) (int64, error) {
 	txn := s.read()
 	out := newFrameWriter(dst)
-	if err := out.write([]byte(snapshotMagic), []byte{snapshotVersion}); err != nil {
+	if err := out.write([]byte(snapshotMagic), []byte{versionOf(txn)}); err != nil {
 		return out.n, fmt.Errorf("write snapshot: %w", err)
 	}
 	if err := writeFrames(txn, out); err != nil {
@@ -109,6 +111,13 @@ func (s *Store) WriteTo(dst io.Writer) (int64, error) {
 		return out.n, fmt.Errorf("write snapshot: %w", err)
 	}
 	return out.n, nil
+}
+
+func versionOf(txn *memdb.Txn) byte {
+	if state[primacyState](txn, nil, keyPrimacy).Index == 0 {
+		return oldVersion
+	}
+	return snapshotVersion
 }
 
 func writeFrames(txn *memdb.Txn, out *frameWriter) error {
@@ -139,6 +148,9 @@ func headerOf(txn *memdb.Txn, log logState) snapshotHeader {
 		KVFloor:     state[kvState](txn, nil, keyKV).Floor,
 		WindowFloor: log.Window.Floor,
 		LastEvent:   state[eventState](txn, nil, keyEvent).Last,
+	}
+	if row := state[primacyState](txn, nil, keyPrimacy); row.Index != 0 {
+		h.Primacy = &row
 	}
 	each(txn, nil, tableState, indexPrefix, func(t tableIndex) bool {
 		h.Changed = append(h.Changed, t)

@@ -170,6 +170,7 @@ func TestInspectSnapshot(t *testing.T) {
 func FuzzReadStore(f *testing.F) {
 	f.Add(lived(f).bytes())
 	f.Add(newMachine(f).bytes())
+	f.Add(managed(f).bytes())
 	f.Add([]byte("pgraftS\x01"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		store, err := fsm.ReadStore(bytes.NewReader(b))

@@ -74,6 +74,8 @@ func validate(op Op) *api.Error {
 		return required("setting name", op.Name)
 	case EventAppend:
 		return validateEvent(op)
+	case Primacy:
+		return validatePrimacy(op.Op)
 	case Noop:
 		return size("data", len(op.Data), MaxValueSize)
 	default:

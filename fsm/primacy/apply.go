@@ -214,6 +214,9 @@ func (s State) lost(op LostOp) (State, []Event, error) {
 		return r.ServerID == op.ServerID && r.Memory == op.Memory
 	}); i >= 0 {
 		s.Reports = slices.Delete(slices.Clone(s.Reports), i, i+1)
+		if len(s.Reports) == 0 {
+			s.Reports = nil // as a snapshot has it
+		}
 	}
 	i := slices.IndexFunc(s.Sync.Members, isIt)
 	inNext := s.Next != nil && slices.ContainsFunc(s.Next.Members, isIt)
