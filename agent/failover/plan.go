@@ -30,6 +30,9 @@ type Decision struct {
 	Reason   string
 }
 
+// bare is the decision without its operation, which may hold the replication role's password.
+func (d Decision) bare() Decision { d.Op = nil; return d }
+
 // Plan decides what to do. It is pure. At most one of the decisions proposes something, and it is the first.
 func Plan(s Scene) []Decision {
 	s.Term = s.Term.withDefaults()

@@ -30,12 +30,15 @@ type Config struct {
 	Eyes *Eyes
 	// Propose returns when the operation is applied on this node, or with the rules' refusal as *api.Error.
 	Propose func(ctx context.Context, op primacy.Op) error
+	// Obey carries an order out on this node, as ServeOrder does for others.
+	Obey func(ctx context.Context, order Order) error
 	// TransferLeadership hands Raft's leadership to a server.
 	TransferLeadership func(ctx context.Context, serverID string) error
 
 	// Async is what the configuration asks for, nil = no.
 	Async func() bool
-	// Note is told of each decision, and of each new reason to wait or refuse, for the history. It must not block long.
+	// Note is told, without Op, of each decision that was committed, and of each reason to wait or refuse that lasts, for
+	// the history. It must not block long.
 	Note   func(Decision)
 	Timing Timing // zero = DefaultTiming
 	// Busy and Calm are how often the primary is looked at while something is wrong, and while all is well;
@@ -57,6 +60,7 @@ type Watch struct {
 	out      map[string]bool // see Scene.Out
 	transfer transferTimes
 	secret   string
+	aborted  string // why the latest switchover was given up
 }
 
 // round is what one leadership remembers.
@@ -64,7 +68,7 @@ type round struct {
 	since time.Time
 	board *board
 	seen  primacy.State
-	// Since when seen's parts are so.
+	// Since when seen's parts are so; w.mu guards these.
 	phase, handover, next time.Time
 	trouble               time.Time // since when something is wrong, zero = all is well
 	retry                 time.Time // no proposal before
@@ -98,6 +102,13 @@ func (w *Watch) Waiting() []Decision {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.waiting)
+}
+
+// Leading reports whether Run runs.
+func (w *Watch) Leading() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.round != nil
 }
 
 // Run watches and decides until ctx ends, which the agent makes it do when leadership is lost.
@@ -152,7 +163,7 @@ const tireless = 30 * time.Second
 
 // look puts the questions that are due, and returns when the next will be. With force all are that are not under way.
 func (w *Watch) look(ctx context.Context, wg *sync.WaitGroup, r *round, force bool) (next time.Duration) {
-	s := w.scene(r)
+	s := w.scene(r, true)
 	interval := w.cfg.Calm
 	if !r.trouble.IsZero() && s.Now.Sub(r.trouble) < tireless {
 		interval = w.cfg.Busy
@@ -236,10 +247,9 @@ func (w *Watch) askPostgres(id string, deep bool) asker {
 }
 
 // scene gathers what Plan looks at.
-func (w *Watch) scene(r *round) Scene {
+// Only the loop notes how long things are so.
+func (w *Watch) scene(r *round, loop bool) Scene {
 	s := Scene{Now: time.Now(), Self: w.cfg.Self, Since: r.since, Term: w.cfg.Timing, State: w.cfg.State(nil)}
-	r.see(s.State, s.Now)
-	s.PhaseSince, s.HandoverSince, s.NextSince = r.phase, r.handover, r.next
 	s.Async = w.cfg.Async != nil && w.cfg.Async()
 	for _, n := range w.cfg.Servers() {
 		s.Servers = append(s.Servers, Server{Node: n})
@@ -252,6 +262,10 @@ func (w *Watch) scene(r *round) Scene {
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if loop {
+		r.see(s.State, s.Now)
+	}
+	s.PhaseSince, s.HandoverSince, s.NextSince = r.phase, r.handover, r.next
 	s.Secret, s.TransferAfter = w.secret, w.transfer.after
 	s.Out = make(map[string]bool, len(w.out))
 	for id := range w.out {
@@ -283,7 +297,7 @@ func (w *Watch) decide(ctx context.Context, wg *sync.WaitGroup, r *round) {
 	if ctx.Err() != nil {
 		return
 	}
-	s := w.scene(r)
+	s := w.scene(r, true)
 	decisions := Plan(s)
 	if r.watchTrouble(&s) {
 		signal(w.wake)
@@ -325,9 +339,14 @@ func (w *Watch) propose(ctx context.Context, d Decision) error {
 	err := w.cfg.Propose(ctx, d.Op)
 	switch {
 	case err == nil:
+		if d.Kind == KindAbort {
+			w.mu.Lock()
+			w.aborted = d.Reason
+			w.mu.Unlock()
+		}
 		w.cfg.Logger.Info("decided", "decision", string(d.Kind), "server_id", d.ServerID, "reason", d.Reason)
 		if w.cfg.Note != nil {
-			w.cfg.Note(d)
+			w.cfg.Note(d.bare())
 		}
 	case refused(err):
 		w.cfg.Logger.Debug("decision was overtaken", "decision", string(d.Kind), "server_id", d.ServerID, "error", err)
@@ -368,7 +387,10 @@ func (w *Watch) note(decisions []Decision, now time.Time) {
 			tell = append(tell, d)
 		}
 	}
-	w.waiting, w.idle = decisions, idle
+	w.waiting, w.idle = make([]Decision, 0, len(decisions)), idle
+	for _, d := range decisions {
+		w.waiting = append(w.waiting, d.bare())
+	}
 	w.mu.Unlock()
 	for _, d := range tell {
 		w.cfg.Logger.Info("nothing is decided", "kind", string(d.Kind), "reason", d.Reason)
