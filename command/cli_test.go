@@ -9,7 +9,7 @@ import (
 // allVerbs is the contract: DESIGN.md 8 without what comes in later releases.
 var allVerbs = []string{
 	"agent", "demo", "setup", "status", "members", "info", "events", "monitor", "version", "validate", "reload",
-	"join", "leave", "force-leave", "wait", "settings list", "settings get", "settings set", "settings unset",
+	"join", "leave", "force-leave", "failover", "switchover", "restart", "reinit", "pause", "resume", "wait", "settings list", "settings get", "settings set", "settings unset",
 	"kv get", "kv put", "kv delete", "kv list", "kv export", "kv import", "lock", "watch",
 	"keygen", "keyring list", "keyring install", "keyring use", "keyring remove", "tls ca create", "tls cert create",
 	"operator raft list-peers", "operator raft remove-peer", "operator raft transfer-leader", "operator raft recover",

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,7 +20,8 @@ const lagWorthSaying = 10 * time.Second
 func diagnose(s *api.Status) []problem {
 	var all []problem
 	for _, check := range []func(*api.Status) []problem{
-		checkQuorum, checkNodes, checkPostgres, checkWorker, checkLag, checkVersions,
+		checkQuorum, checkPrimary, checkInDoubt, checkNodes, checkPostgres, checkWorker, checkSync, checkPaused, checkPendingRestart,
+		checkLag, checkVersions,
 	} {
 		all = append(all, check(s)...)
 	}
@@ -77,8 +79,13 @@ func checkNodes(s *api.Status) []problem {
 func checkPostgres(s *api.Status) []problem {
 	p := s.Postgres
 	switch {
-	case !p.Enabled:
+	case !p.Enabled, p.Mode == "managed" && p.Action != "":
 		return nil
+	case !p.Up && p.Mode == "managed":
+		return []problem{{
+			what: fmt.Sprintf("PostgreSQL at %s does not run%s%s.", p.Address, since(s, p), reason(cmp.Or(s.WorkerMessage, p.Error))),
+			next: "The agent starts it by itself. If it does not: pgraft monitor, and PostgreSQL's own log.",
+		}}
 	case !p.Up:
 		return []problem{{
 			what: fmt.Sprintf("PostgreSQL at %s is down%s%s.", p.Address, since(s, p), reason(p.Error)),
@@ -89,7 +96,7 @@ func checkPostgres(s *api.Status) []problem {
 			what: fmt.Sprintf("Changes do not reach PostgreSQL at %s%s: %s", p.Address, since(s, p), p.Error),
 			next: "Remove the cause; the agent tries again by itself. Missing rights, extension files or dblink: pgraft setup",
 		}}
-	case p.ExtensionVersion == "":
+	case p.ExtensionVersion == "" && p.Mode != "managed":
 		return []problem{{
 			what: fmt.Sprintf("The extension pgraft is not in database %s.", p.Database),
 			next: "Run: pgraft setup",

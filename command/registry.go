@@ -12,6 +12,7 @@ func verbs() []verb {
 		&agentCmd{}, &demoCmd{}, &setupCmd{}, &validateCmd{},
 		&statusCmd{}, &membersCmd{}, &infoCmd{}, &eventsCmd{}, &monitorCmd{}, &versionCmd{},
 		&joinCmd{}, &leaveCmd{}, &forceLeaveCmd{}, &reloadCmd{}, &waitCmd{},
+		&failoverCmd{}, &switchoverCmd{}, &restartCmd{}, &reinitCmd{}, &pauseCmd{}, &resumeCmd{},
 		&settingsListCmd{}, &settingsGetCmd{}, &settingsSetCmd{}, &settingsUnsetCmd{},
 		&kvGetCmd{}, &kvPutCmd{}, &kvDeleteCmd{}, &kvListCmd{}, &kvExportCmd{}, &kvImportCmd{}, &lockCmd{}, &watchCmd{},
 		&keygenCmd{}, &keyringListCmd{}, &keyringInstallCmd{}, &keyringUseCmd{}, &keyringRemoveCmd{},
@@ -44,6 +45,7 @@ var groups = []struct {
 	{"Start", []string{"demo", "setup", "agent", "validate"}},
 	{"See", []string{"status", "members", "info", "events", "monitor", "version"}},
 	{"Change", []string{"join", "leave", "force-leave", "reload", "settings", "wait"}},
+	{"PostgreSQL", []string{"switchover", "failover", "restart", "reinit", "pause", "resume"}},
 	{"Use", []string{"kv", "lock", "watch"}},
 	{"Operate", []string{"operator", "snapshot", "keygen", "keyring", "tls", "completion"}},
 }

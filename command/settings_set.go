@@ -15,8 +15,8 @@ func (c *settingsSetCmd) spec() spec {
 		name: "settings set", args: "NAME VALUE", minArgs: 2, maxArgs: 2,
 		synopsis: "Change a cluster-wide setting",
 		help: "A key of the configuration that a reload changes, such as log_level, is obeyed by every agent and wins over its files; " +
-			"other keys are refused. Any other name is yours: it is stored and replicated, and the agents don't look at it.",
-		examples: []string{"pgraft settings set log_level debug", "pgraft settings set raft.snapshot_interval 1m", "pgraft settings set app.limit -1"},
+			"other keys are refused. postgres.NAME sets a parameter of the managed PostgreSQL on all nodes, and wins over theirs. Any other name is yours: it is stored and replicated, and the agents don't look at it.",
+		examples: []string{"pgraft settings set log_level debug", "pgraft settings set raft.snapshot_interval 1m", "pgraft settings set postgres.work_mem 64MB", "pgraft settings set app.limit -1"},
 	}
 }
 

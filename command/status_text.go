@@ -3,6 +3,7 @@ package command
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,13 +21,18 @@ func writeStatus(w io.Writer, s *api.Status) error {
 		{"This node", nodeLine(s)},
 		{"PostgreSQL", postgresLine(s)},
 	}
+	table := nodeTable
+	if managed(s) {
+		lines = slices.Insert(lines, 2, [2]string{"Primary", primaryLine(s)}, [2]string{"Commits", syncLine(s)})
+		table = managedTable
+	}
 	var b strings.Builder
 	for _, l := range lines {
 		text := wrap(clean(l[1]), tableWidth-12, "")
 		fmt.Fprintf(&b, "%-12s%s\n", l[0], strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", 12)))
 	}
 	b.WriteString("\n")
-	if err := nodeTable(s).write(&b); err != nil {
+	if err := table(s).write(&b); err != nil {
 		return err
 	}
 	writeProblems(&b, problems)
@@ -99,6 +105,9 @@ func postgresLine(s *api.Status) string {
 	p := s.Postgres
 	if !p.Enabled {
 		return "none beside this agent"
+	}
+	if p.Mode == "managed" {
+		return managedLine(s)
 	}
 	if !p.Up {
 		return fmt.Sprintf("DOWN at %s (%s)", p.Address, p.Mode)
