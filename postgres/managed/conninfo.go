@@ -3,6 +3,8 @@ package managed
 import (
 	"strconv"
 	"strings"
+
+	"github.com/pgraft/pgraft/postgres"
 )
 
 // ReplicationRole is the role that standbys, clones and rewinds log in with.
@@ -44,7 +46,7 @@ func Conninfo(t Target) string {
 	var parts []string
 	for _, p := range pairs {
 		if p[1] != "" {
-			parts = append(parts, p[0]+"="+quoteConninfo(p[1]))
+			parts = append(parts, p[0]+"="+postgres.QuoteConninfo(p[1]))
 		}
 	}
 	return strings.Join(parts, " ")
@@ -62,12 +64,4 @@ func (t *ClientTLS) pairs() [][2]string {
 		mode = "verify-ca"
 	}
 	return [][2]string{{"sslmode", mode}, {"sslrootcert", t.CAFile}, {"sslcert", t.CertFile}, {"sslkey", t.KeyFile}}
-}
-
-// quoteConninfo puts a value into libpq's quotes where it needs them.
-func quoteConninfo(value string) string {
-	if !strings.ContainsAny(value, " \t\r\n'\\") {
-		return value
-	}
-	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value) + "'"
 }

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -52,7 +53,10 @@ type Server struct {
 	major int      // of the programs
 	peers []string // operating system users that log in as the superuser over the socket
 	watch watcher
+	live  liveConns
 	etc   string // where Debian keeps the configuration
+
+	launched atomic.Pointer[launched]
 
 	// mu is held by what starts a postmaster or works on the data directory while there is none.
 	mu sync.Mutex
@@ -188,7 +192,10 @@ func (s *Server) SocketDir() string { return s.cfg.SocketDir }
 func (s *Server) Port() int { return s.cfg.Port }
 
 // Close ends what this process has running about the server. PostgreSQL itself runs on.
-func (s *Server) Close() { s.watch.close() }
+func (s *Server) Close() {
+	s.watch.close()
+	s.Disconnect()
+}
 
 // connectTimeout bounds a connection's beginning: the socket is on this machine.
 const connectTimeout = 5 * time.Second
