@@ -1,0 +1,7 @@
+package managed
+
+// ScramVerifier and ScramMatches are tested without a server.
+var (
+	ScramVerifier = scramVerifier
+	ScramMatches  = scramMatches
+)
