@@ -50,9 +50,13 @@ func (s *Server) Promote(ctx context.Context) (Switch, error) {
 
 // promote returns ErrNotStandby at the end, as that is what it waits for.
 func promote(ctx context.Context, conn *pgx.Conn, endConflicts func(context.Context, *pgx.Conn, Wait) error) error {
-	var accepted bool
-	// pg_promote(true) looks only every 100 ms whether it is done.
-	if err := conn.QueryRow(ctx, "SELECT pg_promote(false)").Scan(&accepted); err != nil && !hasCode(err, "55000") {
+	// A promotion ends a pause, but the process that sleeps in it looks for one only each second.
+	_, err := conn.Exec(ctx, "SELECT pg_wal_replay_resume() WHERE pg_is_wal_replay_paused()")
+	if err == nil {
+		// pg_promote(true) looks only every 100 ms whether it is done.
+		_, err = conn.Exec(ctx, "SELECT pg_promote(false)")
+	}
+	if err != nil && !hasCode(err, "55000") { // under way already
 		return err
 	}
 	asked := time.Now()
