@@ -90,23 +90,23 @@ type node struct {
 }
 
 type cluster struct {
-	t       *testing.T
-	agreed  *agreed
-	nodes   map[string]*node
-	listed  []failover.Node
-	wait    sync.WaitGroup
-	timing  failover.Timing
-	moved   chan string // leadership transfers
-	notes   chan failover.Decision
-	watches map[string]*failover.Watch
+	t      *testing.T
+	agreed *agreed
+	nodes  map[string]*node
+	listed []failover.Node
+	wait   sync.WaitGroup
+	timing failover.Timing
+	moved  chan string // leadership transfers
+	obeyed chan string // who was given an order
+	notes  chan failover.Decision
 }
 
 // newCluster has servers with data of which none is founded yet.
 func newCluster(t *testing.T, witnesses map[string]bool, ids ...string) *cluster {
 	t.Helper()
 	c := &cluster{
-		t: t, agreed: newAgreed(), nodes: map[string]*node{}, moved: make(chan string, 100),
-		notes: make(chan failover.Decision, 1000), watches: map[string]*failover.Watch{},
+		t: t, agreed: newAgreed(), nodes: map[string]*node{}, moved: make(chan string, 100), obeyed: make(chan string, 100),
+		notes:  make(chan failover.Decision, 1000),
 		timing: failover.Timing{Silent: 700 * time.Millisecond, Hang: 300 * time.Millisecond, Handover: 2 * time.Second, Settle: 200 * time.Millisecond},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -192,7 +192,17 @@ func (n *node) obey(_ context.Context, order failover.Order) error {
 	defer n.mu.Unlock()
 	n.orders = append(n.orders, order)
 	n.pending = nil
+	n.cluster.obeyed <- n.id
 	return nil
+}
+
+// restarted lists who was given an order, in order.
+func (c *cluster) restarted() []string {
+	var ids []string
+	for len(c.obeyed) > 0 {
+		ids = append(ids, <-c.obeyed)
+	}
+	return ids
 }
 
 func (n *node) took() []failover.Order {

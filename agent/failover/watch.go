@@ -37,8 +37,8 @@ type Config struct {
 
 	// Async is what the configuration asks for, nil = no.
 	Async func() bool
-	// Note is told, without Op, of each decision that was committed, and of each reason to wait or refuse that lasts, for
-	// the history. It must not block long.
+	// Note is told, without Op, what the history does not have by itself: of each reason to wait or refuse that lasts, and
+	// why members changed or a switchover was given up. It must not block long.
 	Note   func(Decision)
 	Timing Timing // zero = DefaultTiming
 	// Busy and Calm are how often the primary is looked at while something is wrong, and while all is well;
@@ -345,7 +345,7 @@ func (w *Watch) propose(ctx context.Context, d Decision) error {
 			w.mu.Unlock()
 		}
 		w.cfg.Logger.Info("decided", "decision", string(d.Kind), "server_id", d.ServerID, "reason", d.Reason)
-		if w.cfg.Note != nil {
+		if w.cfg.Note != nil && tellsMore(d.Kind) {
 			w.cfg.Note(d.bare())
 		}
 	case refused(err):
@@ -355,6 +355,9 @@ func (w *Watch) propose(ctx context.Context, d Decision) error {
 	}
 	return err
 }
+
+// tellsMore reports whether a decision has a reason that its operation does not bring into the history.
+func tellsMore(k Kind) bool { return k == KindNext || k == KindShrink || k == KindAbort }
 
 // refused reports whether the rules did not allow what was proposed, as somebody was faster.
 func refused(err error) bool {
