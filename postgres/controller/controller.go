@@ -74,7 +74,9 @@ type memo struct {
 	barrier   *Barrier
 	acked     wal.LSN
 	ackedAt   time.Time
-	kept      string // slots that were looked after, and when
+	seen      wal.LSN   // the latest position seen live
+	endedAt   time.Time // when commits that wait were last ended
+	kept      string    // slots that were looked after, and when
 	keptAt    time.Time
 	savedAt   time.Time
 	streamed  time.Time // when the standby was last seen streaming, or began to follow

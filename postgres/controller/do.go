@@ -18,7 +18,9 @@ const (
 	startTime   = 10 * time.Second
 	shortTime   = 5 * time.Second
 	settleTime  = 100 * time.Millisecond
-	maxTries    = 3 // to have the epoch ended after the primary died, before it is started again
+	// settledAfter is how long after a promotion those who follow have connected.
+	settledAfter = 30 * time.Second
+	maxTries     = 3 // to have the epoch ended after the primary died, before it is started again
 )
 
 // perform does a step and logs how long it took.
@@ -84,6 +86,7 @@ func (c *Controller) actMore(ctx context.Context, in *Inputs, step Step) error {
 	case Configure:
 		return c.doConfigure(ctx, in, step)
 	case Terminate:
+		c.memo.endedAt = time.Now()
 		return c.cfg.Postgres.TerminateClients(ctx, true)
 	case SetBarrier:
 		return c.doBarrier(ctx, in)
@@ -223,11 +226,14 @@ func (c *Controller) whileEpoch(ctx context.Context, in *Inputs) (context.Contex
 // configure writes a configuration and, where something runs, brings it into force.
 func (c *Controller) configure(ctx context.Context, conf *Conf, running bool) error {
 	c.memo.inForce = nil
-	changed, err := c.cfg.Postgres.Configure(c.settings(conf))
+	changes, err := c.cfg.Postgres.Configure(ctx, c.settings(conf))
 	if err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
-	if running && changed {
+	for _, change := range changes {
+		c.logger.Info("configuration changed", "change", change)
+	}
+	if running && len(changes) > 0 {
 		ctx, cancel := context.WithTimeout(ctx, shortTime)
 		defer cancel()
 		if err := c.cfg.Postgres.Reload(ctx); err != nil {
@@ -301,15 +307,12 @@ func (c *Controller) doRenew() error {
 }
 
 func (c *Controller) doBarrier(ctx context.Context, in *Inputs) error {
-	if in.State.Sync.Acks == 0 {
-		// That commits wait at all is switched on by the checkpointer, when it sees the configuration.
-		if err := c.cfg.Postgres.Checkpoint(ctx); err != nil {
-			return fmt.Errorf("write checkpoint: %w", err)
-		}
+	if err := c.cfg.Postgres.SyncNamesInForce(ctx, in.InForce.SyncNames, in.State.Sync.Acks == 0); err != nil {
+		return fmt.Errorf("wait until the stricter rule is in force: %w", err)
 	}
-	at, err := c.cfg.Postgres.Barrier(ctx)
+	at, err := c.cfg.Postgres.FlushedLSN(ctx)
 	if err != nil {
-		return fmt.Errorf("write barrier: %w", err)
+		return fmt.Errorf("find out what is to be confirmed: %w", err)
 	}
 	c.memo.barrier = &Barrier{Version: in.State.Next.Version, LSN: at}
 	return nil
@@ -325,7 +328,8 @@ func (c *Controller) doHousekeep(ctx context.Context, in *Inputs) error {
 	}
 	// What can't be done now must not keep the primary from anything else.
 	c.memo.kept, c.memo.keptAt = wanted, time.Now()
-	if err = errors.Join(err, c.cfg.Postgres.EnsureSlots(ctx, strings.Fields(wanted)[1:])); err != nil {
+	settled := in.Since > settledAfter
+	if err = errors.Join(err, c.cfg.Postgres.EnsureSlots(ctx, strings.Fields(wanted)[1:], settled)); err != nil {
 		return fmt.Errorf("look after roles and slots: %w", err)
 	}
 	return nil

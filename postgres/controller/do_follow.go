@@ -33,11 +33,8 @@ func (c *Controller) doCutOff(ctx context.Context, in *Inputs) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, shortTime)
 	defer cancel()
-	if _, err := c.cfg.Postgres.Configure(c.settings(in.cutConf())); err != nil {
-		return fmt.Errorf("write configuration: %w", err)
-	}
 	c.memo.inForce = nil
-	if err := c.cfg.Postgres.CutOff(ctx); err != nil {
+	if err := c.cfg.Postgres.CutOff(ctx, c.settings(in.cutConf())); err != nil {
 		return fmt.Errorf("cut off: %w", err)
 	}
 	began = c.lap("cut", began)
@@ -130,7 +127,7 @@ func (c *Controller) doClone(ctx context.Context, in *Inputs, step Step) error {
 		return fmt.Errorf("empty data directory: %w", err)
 	}
 	began := time.Now()
-	if err := c.cfg.Postgres.Clone(ctx, c.conninfo(*in.Source, ""), c.progress); err != nil {
+	if err := c.cfg.Postgres.Clone(ctx, c.conninfo(*in.Source, ""), in.Source.Slot, c.progress); err != nil {
 		return fmt.Errorf("copy the primary's data: %w", err)
 	}
 	c.took("clone", began)
@@ -180,14 +177,8 @@ func (c *Controller) discarded(in *Inputs, step Step) {
 	if v == nil || v.From == 0 {
 		return
 	}
-	to := in.Local.Position.LSN
+	to := max(v.From, in.Local.Position.LSN, in.Local.Seen.LSN, in.Files.Checkpoint, c.memo.seen)
 	timeline := in.Files.Timeline
-	if in.Files.Checkpoint > to {
-		to = in.Files.Checkpoint
-	}
-	if to < v.From {
-		to = v.From
-	}
 	c.event("discarded", fmt.Sprintf("%%s throws away WAL from %s to at least %s of timeline %d, which was never acknowledged", v.From, to, timeline),
 		map[string]string{"from": v.From.String(), "to": to.String(), "timeline": fmt.Sprint(timeline)})
 }

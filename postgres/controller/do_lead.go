@@ -2,13 +2,13 @@ package controller
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/pgraft/pgraft/fsm/primacy"
+	"github.com/pgraft/pgraft/postgres/managed"
 	"github.com/pgraft/pgraft/postgres/wal"
 )
 
@@ -55,7 +55,7 @@ func (c *Controller) doReady(ctx context.Context, in *Inputs) error {
 	if err := c.cfg.Postgres.EnsureRole(ctx, in.State.Secret); err != nil {
 		return fmt.Errorf("make replication role: %w", err)
 	}
-	if err := c.cfg.Postgres.EnsureSlots(ctx, strings.Fields(c.slots())[1:]); err != nil {
+	if err := c.cfg.Postgres.EnsureSlots(ctx, strings.Fields(c.slots())[1:], false); err != nil {
 		return fmt.Errorf("make replication slots: %w", err)
 	}
 	op := primacy.ReadyOp{
@@ -106,17 +106,21 @@ func (c *Controller) doPromote(ctx context.Context, in *Inputs, step Step) error
 		return fmt.Errorf("promote: %w", err)
 	}
 	began = c.lap("promote", began)
-	if err := c.promoted(in, timeline, at); err != nil {
+	if err := c.amend(func(l *Local) { l.setTimeline(timeline, in.State.Epoch) }); err != nil {
 		return err
 	}
-	if err := c.cfg.Postgres.EnsureSlots(ctx, strings.Fields(c.slots())[1:]); err != nil {
+	history, err := c.cfg.Postgres.History(timeline)
+	if err != nil {
+		return err
+	}
+	if err := c.cfg.Postgres.EnsureSlots(ctx, strings.Fields(c.slots())[1:], false); err != nil {
 		return fmt.Errorf("make replication slots: %w", err)
 	}
 	c.lap("slots", began)
 	c.wg.Go(func() { c.checkpoint(ctx) })
 	op := primacy.ReadyOp{
 		Epoch: in.State.Epoch, ServerID: in.Self, SystemID: in.Files.SystemID, Major: in.Files.Major,
-		Timeline: timeline, Switch: at, Unready: c.unready(in),
+		Timeline: timeline, Switch: at, Unready: unready(in, c.memo.local.Timelines, history),
 	}
 	return c.propose(ctx, in, Step{Op: op})
 }
@@ -134,31 +138,22 @@ func (c *Controller) checkpoint(ctx context.Context) {
 	}
 }
 
-// promoted notes what a promotion made. It happened at the end of what the copy had, which is State.Base's epoch or,
-// where an operator's decision counted, whatever the record says.
-func (c *Controller) promoted(in *Inputs, timeline wal.Timeline, at wal.LSN) error {
-	branch := primacy.Branch{
-		Epoch: in.State.Epoch, Parent: in.State.Base.Epoch, ServerID: in.Self, Timeline: timeline, Switch: at,
-	}
-	return c.amend(func(l *Local) {
-		l.setTimeline(timeline, branch.Epoch)
-		l.Own = slices.DeleteFunc(l.Own, func(b primacy.Branch) bool { return b.Epoch == branch.Epoch || inLineage(in.State, b) })
-		l.Own = append(l.Own, branch)
-	})
-}
-
-// unready are the promotions in this copy's history that the cluster does not know of.
-func (c *Controller) unready(in *Inputs) []primacy.Branch {
+// unready are the epochs in this copy's history that the cluster does not know of: those of primaries that were promoted
+// here and never got ready.
+func unready(in *Inputs, epochs map[wal.Timeline]uint64, history []managed.Ended) []primacy.Branch {
 	var branches []primacy.Branch
-	for _, b := range c.memo.local.Own {
-		if b.Epoch < in.State.Epoch && !inLineage(in.State, b) {
-			branches = append(branches, b)
+	for i := 1; i < len(history); i++ {
+		before, this := history[i-1], history[i]
+		epoch, parent := epochs[this.Timeline], epochs[before.Timeline]
+		known := slices.ContainsFunc(in.State.Lineage, func(b primacy.Branch) bool { return b.Epoch == epoch })
+		if epoch != 0 && epoch < in.State.Epoch && parent != 0 && parent < epoch && !known {
+			branches = append(branches, primacy.Branch{
+				Epoch: epoch, Parent: parent, ServerID: in.Self, Timeline: this.Timeline, Switch: before.End,
+			})
 		}
 	}
 	return branches
 }
-
-func inLineage(s primacy.State, b primacy.Branch) bool { return slices.Contains(s.Lineage, b) }
 
 // doConfigure brings a configuration into force. What it allows is on disk before, what it forbids is carried through.
 func (c *Controller) doConfigure(ctx context.Context, in *Inputs, step Step) error {
@@ -191,9 +186,11 @@ func (c *Controller) doHandOver(ctx context.Context, in *Inputs) error {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
 	c.lap("checkpoint", began)
-	now, _ := c.cfg.Raft.State()
-	if err := c.still(in); err != nil || now.Handover != in.State.Handover {
-		return errors.Join(err, c.still(in))
+	if err := c.still(in); err != nil {
+		return err
+	}
+	if now, _ := c.cfg.Raft.State(); now.Handover != in.State.Handover {
+		return nil // it was withdrawn
 	}
 	c.event("handover", "%s stops, so that server "+in.State.Handover+" can take over", nil)
 	return c.stop(ctx, in)

@@ -47,6 +47,8 @@ type Inputs struct {
 	// Acked is the last position that was proposed as acknowledged, and AckedDue that it is time for another.
 	Acked    wal.LSN
 	AckedDue bool
+	// EndWaiting tells that it is time to look for commits that can't be acknowledged.
+	EndWaiting bool
 	// Problem is what a person must change first, "" = nothing.
 	Problem string
 }
@@ -86,10 +88,9 @@ type Live struct {
 	LSN, Boundary wal.LSN
 	Receiving     bool // there is a walreceiver
 	Streaming     bool // and it streams
+	LastMessage   time.Time
 	Standbys      []Standby
 	Pending       []Pending
-	// StuckCommits tells that sessions wait for standbys.
-	StuckCommits bool
 }
 
 // Standby is one that streams from here.

@@ -19,6 +19,7 @@ const (
 	saveEvery   = 2 * time.Second
 	keepEvery   = 10 * time.Second
 	ackedEvery  = time.Second
+	endEvery    = 500 * time.Millisecond
 )
 
 // gather looks at everything that the planner needs, and notes what only can be learnt by looking.
@@ -38,6 +39,7 @@ func (c *Controller) gather(ctx context.Context) Inputs {
 	in.CanFailover = c.cfg.CanFailover != nil && c.cfg.CanFailover()
 	in.Local, in.Cut, in.InForce = m.local.clone(), m.cut, m.inForce
 	in.Died, in.Starting, in.Barrier, in.Acked = m.died, m.starting, m.barrier, m.acked
+	in.EndWaiting = now.Sub(m.endedAt) >= endEvery
 	in.AckedDue = now.Sub(m.ackedAt) >= ackedEvery
 	in.Housekeeping = m.kept != c.slots() || now.Sub(m.keptAt) >= keepEvery
 	in.Source = c.source(in.State)
@@ -125,8 +127,8 @@ func (c *Controller) observe(ctx context.Context, in *Inputs) {
 	}
 	live.PID = c.memo.pid
 	in.Live = &live
-	if live.Receiving && c.memo.cut != nil {
-		c.memo.cut = nil // what was known of a standby cut off is so no more
+	if live.Receiving || !live.InRecovery {
+		c.memo.cut = nil // it was cut off, and is not any more
 	}
 }
 
@@ -145,6 +147,7 @@ func (c *Controller) learn(in *Inputs, now time.Time) {
 			m.starting = live.LSN
 		}
 	}
+	m.seen = live.LSN
 	local, dirty := m.local.clone(), false
 	if _, known := local.Timelines[live.Timeline]; !known && epoch != 0 {
 		local.setTimeline(live.Timeline, epoch)
@@ -153,6 +156,7 @@ func (c *Controller) learn(in *Inputs, now time.Time) {
 	at := primacy.Position{Epoch: epoch, LSN: c.boundary(in)}
 	if at.Compare(local.Position) > 0 && now.Sub(m.savedAt) >= saveEvery {
 		local.reached(at)
+		local.Seen = primacy.Position{Epoch: epoch, LSN: live.LSN}
 		m.savedAt, dirty = now, true
 	}
 	if dirty && c.save(local) == nil {

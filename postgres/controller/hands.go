@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/pgraft/pgraft/fsm/primacy"
+	"github.com/pgraft/pgraft/postgres/managed"
 	"github.com/pgraft/pgraft/postgres/wal"
 )
 
@@ -22,32 +23,38 @@ type Postgres interface {
 	// Stop stops it in order, and by force if that takes longer than two seconds.
 	Stop(ctx context.Context) error
 
-	// Configure writes the configuration files and tells whether that changed them.
-	Configure(Settings) (changed bool, err error)
+	// Configure writes the configuration files and says what that changed.
+	Configure(context.Context, Settings) (changes []string, err error)
 	// Reload returns when new connections see what was written.
 	Reload(ctx context.Context) error
 	// Standby makes the next start one as a standby, or not.
 	Standby(on bool) error
 
 	Observe(ctx context.Context) (Live, error)
-	// CutOff ends the stream and returns when there is none. Position then waits until all local WAL was replayed.
-	CutOff(ctx context.Context) error
+	// CutOff writes the configuration without a primary, ends the stream and returns when there is none and none can
+	// come. Position then tells where the WAL ends.
+	CutOff(ctx context.Context, s Settings) error
 	Position(ctx context.Context) (Cut, error)
 	// Promote ends recovery, if it has not ended, and returns the timeline that began with it and where.
 	Promote(ctx context.Context) (wal.Timeline, wal.LSN, error)
 
 	InitDB(ctx context.Context) error
 	Wipe(ctx context.Context) error
-	Clone(ctx context.Context, conninfo string, progress func(done, total int64)) error
+	Clone(ctx context.Context, conninfo, slot string, progress func(done, total int64)) error
 	Rewind(ctx context.Context, conninfo string) error
 
 	EnsureRole(ctx context.Context, secret string) error
-	EnsureSlots(ctx context.Context, names []string) error
+	// EnsureSlots makes slots keep WAL for the others: settled, when they have had time to connect.
+	EnsureSlots(ctx context.Context, names []string, settled bool) error
 	// TerminateClients ends clients' sessions: all, or those whose commit waits for standbys.
 	TerminateClients(ctx context.Context, onlyWaiting bool) error
 	Checkpoint(ctx context.Context) error
-	// Barrier writes WAL, flushes it, and returns where it ends.
-	Barrier(ctx context.Context) (wal.LSN, error)
+	// SyncNamesInForce returns when every commit waits as synchronous_standby_names says; rising tells that none did
+	// before. FlushedLSN then is above all that was acknowledged by another rule.
+	SyncNamesInForce(ctx context.Context, want string, rising bool) error
+	FlushedLSN(ctx context.Context) (wal.LSN, error)
+	// History returns the timelines before one, oldest first.
+	History(timeline wal.Timeline) ([]managed.Ended, error)
 }
 
 // Settings is what Postgres.Configure writes.

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/pgraft/pgraft/fsm/primacy"
 	"github.com/pgraft/pgraft/internal/durable"
@@ -34,10 +33,10 @@ type Local struct {
 	Timelines map[wal.Timeline]uint64 `json:"timelines,omitempty"`
 	// Position was reached once, at the end of a WAL record. A copy that reaches less far is an older one.
 	Position primacy.Position `json:"position"`
+	// Seen is the furthest position that was seen, whole record or not: for people, when it is thrown away.
+	Seen primacy.Position `json:"seen"`
 	// Promoting is the epoch for which a promotion was begun here: a timeline that is not known otherwise is its.
 	Promoting uint64 `json:"promoting,omitempty"`
-	// Own are the promotions that were done here. Those that never got ready are in nobody else's record.
-	Own []primacy.Branch `json:"own,omitempty"`
 	// Unconfirmed tells that this copy led when it went down: what it holds may never have been acknowledged.
 	Unconfirmed bool `json:"unconfirmed,omitempty"`
 	// Spoiled says why this copy is not what the cluster took it for, "" = it is.
@@ -67,7 +66,7 @@ const (
 
 // clone returns a copy that shares nothing with l.
 func (l Local) clone() Local {
-	l.Timelines, l.Own = maps.Clone(l.Timelines), slices.Clone(l.Own)
+	l.Timelines = maps.Clone(l.Timelines)
 	if l.Work != nil {
 		work := *l.Work
 		l.Work = &work

@@ -26,8 +26,7 @@ func TestLocalSurvives(t *testing.T) {
 	}
 	want := controller.Local{
 		Memory: "m", Fingerprint: "f", Promised: 7, Following: 6, Timelines: map[wal.Timeline]uint64{1: 1, 3: 6},
-		Position: primacy.Position{Epoch: 6, LSN: 0x1234}, Promoting: 7, Unconfirmed: true, Spoiled: "s",
-		Own:  []primacy.Branch{{Epoch: 7, Parent: 6, ServerID: "a", Timeline: 4, Switch: 0x1240}},
+		Position: primacy.Position{Epoch: 6, LSN: 0x1234}, Seen: primacy.Position{Epoch: 6, LSN: 0x1235}, Promoting: 7, Unconfirmed: true, Spoiled: "s",
 		Work: &controller.Work{Kind: controller.WorkClone, Epoch: 7, Copied: true, Why: "w"},
 	}
 	if err := controller.SaveLocal(dir, want); err != nil {

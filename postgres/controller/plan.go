@@ -111,7 +111,7 @@ func planUnsure(in Inputs) Step {
 
 // stuck ends the commits that wait for standbys in a primary without a quorum. A client can turn read-only off.
 func stuck(in Inputs, why string) Step {
-	if in.Live.StuckCommits {
+	if in.EndWaiting {
 		return Step{Do: Terminate, Why: why + ": commits that wait can't be acknowledged"}
 	}
 	return Step{Do: Wait, Why: why}
@@ -186,7 +186,7 @@ func (in *Inputs) lost(m primacy.Member) string {
 // position is how far the copy's WAL reaches, if that is known for sure.
 func (in *Inputs) position() (primacy.Position, bool) {
 	switch {
-	case in.Cut != nil:
+	case in.Cut != nil && (in.Live == nil || in.Live.InRecovery):
 		return primacy.Position{Epoch: in.epoch(in.Cut.Timeline), LSN: in.Cut.LSN}, true
 	case in.Live != nil && !in.Live.InRecovery:
 		return primacy.Position{Epoch: in.epoch(in.Live.Timeline), LSN: in.Live.LSN}, true

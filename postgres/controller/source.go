@@ -80,7 +80,7 @@ func (c *Controller) askGone(ctx context.Context, conninfo, slot string, timelin
 // askPrimary asks the primary whether it still has the WAL that a standby needs. The history of a timeline begins with
 // the segment in which it was begun, so that the segment may carry the name of an older one.
 func askPrimary(ctx context.Context, conninfo, slot string, timeline wal.Timeline, at wal.LSN) (string, error) {
-	conn, err := pgx.Connect(ctx, conninfo)
+	conn, err := dialPrimary(ctx, conninfo)
 	if err != nil {
 		return "", err
 	}
@@ -124,7 +124,7 @@ func (c *Controller) sourceReady(ctx context.Context, in *Inputs, rewind bool) e
 	if len(chain) == 0 {
 		return errors.New("the primary's epoch has no place in the lineage")
 	}
-	conn, err := pgx.Connect(ctx, c.conninfo(*in.Source, ""))
+	conn, err := dialPrimary(ctx, c.conninfo(*in.Source, ""))
 	if err != nil {
 		return fmt.Errorf("reach the primary: %w", err)
 	}
@@ -137,4 +137,18 @@ func (c *Controller) sourceReady(ctx context.Context, in *Inputs, rewind bool) e
 		return fmt.Errorf("the primary's latest checkpoint is of timeline %d, and it must be of %d", timeline, want)
 	}
 	return nil
+}
+
+// dialPrimary logs in with libpq's form of an address, of which pgx would take some words for the server's settings.
+func dialPrimary(ctx context.Context, conninfo string) (*pgx.Conn, error) {
+	cfg, err := pgx.ParseConfig(conninfo)
+	if err != nil {
+		return nil, errors.New("read the primary's address: it is malformed") // the parser's error may show the password
+	}
+	for name := range cfg.RuntimeParams {
+		if name != "application_name" {
+			delete(cfg.RuntimeParams, name)
+		}
+	}
+	return pgx.ConnectConfig(ctx, cfg)
 }
