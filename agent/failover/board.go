@@ -88,14 +88,15 @@ func (b *board) forget(there map[string]bool) {
 	}
 }
 
-func (e *Evidence) note(reach Reach, begun time.Time) {
+func (e *Evidence) note(reach Reach, begun, ended time.Time) {
 	if e.Reach != reach {
 		*e = Evidence{Reach: reach, Since: begun}
 	}
+	e.Until = ended
 }
 
 func (s *sighting) noteView(view *View, reach Reach, begun, now time.Time) {
-	s.agent.note(reach, begun)
+	s.agent.note(reach, begun, now)
 	if view != nil {
 		s.view, s.heard = view, now
 	}

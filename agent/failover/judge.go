@@ -50,7 +50,7 @@ func judgeByAgent(s *Scene, v *Server) health {
 		return gone("PostgreSQL of %s is down: %s", v.label(), view.Problem)
 	case !view.Running:
 		return gone("PostgreSQL of %s is down, as its agent says", v.label())
-	case v.Postgres.Reach == ReachSilent && s.Now.Sub(v.Postgres.Since) >= s.Term.Hung:
+	case v.Postgres.Reach == ReachSilent && v.Postgres.lasted() >= s.Term.Hung:
 		return gone("PostgreSQL of %s has not answered for more than %s", v.label(), s.Term.Hung)
 	case v.Postgres.Reach.Gone():
 		return unsure("PostgreSQL of %s is %s from here; its agent says that it runs", v.label(), state(v.Postgres.Reach))
@@ -88,18 +88,18 @@ func judgeFromOutside(s *Scene, v *Server) health {
 		return unsure("%s and its PostgreSQL is %s, but %s receives WAL from it", agent, state(pg.Reach), receiver)
 	}
 	both := fmt.Sprintf("agent (%s) and PostgreSQL (%s) of %s do not answer", state(v.Agent.Reach), state(pg.Reach), v.label())
-	if silence(s, v) < s.Term.Silent {
+	if silence(v) < s.Term.Silent {
 		return unsure("%s; whether that stays so is waited for", both)
 	}
 	return confirm(s, v, both)
 }
 
 // silence returns for how long everything of a server that is silent has been so. What refuses counts at once.
-func silence(s *Scene, v *Server) time.Duration {
+func silence(v *Server) time.Duration {
 	shortest := time.Duration(1<<63 - 1)
 	for _, e := range []Evidence{v.Agent, v.Postgres} {
 		if e.Reach == ReachSilent {
-			shortest = min(shortest, s.Now.Sub(e.Since))
+			shortest = min(shortest, e.lasted())
 		}
 	}
 	return shortest
@@ -120,6 +120,9 @@ func flowing(s *Scene, v *Server) string {
 	return ""
 }
 
+// sightFresh is for how long after it was begun another's look at the primary counts.
+const sightFresh = time.Second
+
 // confirm asks for a majority of the voters, this leader among them, that see what it sees, and none who sees more.
 func confirm(s *Scene, v *Server, what string) health {
 	voters, agree := 0, 0
@@ -137,14 +140,14 @@ func confirm(s *Scene, v *Server, what string) health {
 			agree++
 			continue
 		}
-		fresh := other.Sees != nil && other.SeesOf == v.ID && s.Now.Sub(other.SeesAt) <= s.Term.Fresh
+		fresh := other.Sees != nil && other.SeesOf == v.ID && s.Now.Sub(other.SeesAt) <= sightFresh
 		switch {
 		case !fresh:
 			open = append(open, other.label())
 		case other.Sees.Agent.Up() || other.Sees.Postgres.Up():
 			h := unsure("%s, but %s reaches it (agent %s, PostgreSQL %s)",
 				what, other.label(), state(other.Sees.Agent), state(other.Sees.Postgres))
-			if other.Sees.Agent.Up() && s.Now.Sub(v.Agent.Since) >= s.Term.Silent {
+			if other.Sees.Agent.Up() && v.Agent.lasted() >= s.Term.Silent {
 				h.sees = other.ID
 			}
 			return h

@@ -129,7 +129,7 @@ func planHandover(s *Scene) (Decision, bool) {
 	if since >= s.Term.Handover {
 		return abort(fmt.Sprintf("the switchover to %s took longer than %s", v.label(), s.Term.Handover))
 	}
-	if v.Agent.Reach == ReachRefused || v.Agent.Reach == ReachSilent && s.Now.Sub(v.Agent.Since) >= s.Term.Silent {
+	if v.Agent.Reach == ReachRefused || v.Agent.Reach == ReachSilent && v.Agent.lasted() >= s.Term.Silent {
 		return abort(fmt.Sprintf("the agent of %s, which was to take over, is %s", v.label(), state(v.Agent.Reach)))
 	}
 	primary, ok := s.current(s.State.Primary)

@@ -96,11 +96,11 @@ func (w *world) unstream(id string) {
 }
 
 func alive() failover.Evidence {
-	return failover.Evidence{Reach: failover.ReachAlive, Since: noon.Add(-time.Hour)}
+	return failover.Evidence{Reach: failover.ReachAlive, Since: noon.Add(-time.Hour), Until: noon}
 }
 
 func since(reach failover.Reach, ago time.Duration) failover.Evidence {
-	return failover.Evidence{Reach: reach, Since: noon.Add(-ago)}
+	return failover.Evidence{Reach: reach, Since: noon.Add(-ago), Until: noon}
 }
 
 // dead makes both of a server's ports give the same since some time.

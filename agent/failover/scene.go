@@ -52,11 +52,15 @@ type Server struct {
 	AcknowledgedLast time.Time // when the primary last had it among those that acknowledge; never zero for a member
 }
 
-// Evidence is what looking at something gave, and since when it gives that.
+// Evidence is what looking at something gave, and since when it gives that: from the beginning of the first of the looks
+// in a row with this outcome to the end of the latest.
 type Evidence struct {
-	Reach Reach
-	Since time.Time // the beginning of the first of the looks in a row with this outcome
+	Reach        Reach
+	Since, Until time.Time
 }
+
+// lasted is for how long the outcome was seen. A look that is under way may have another.
+func (e Evidence) lasted() time.Duration { return e.Until.Sub(e.Since) }
 
 // Timing says how long is long. Zero fields are set to the defaults.
 type Timing struct {

@@ -242,7 +242,7 @@ func (w *Watch) askSees(asked, about string) asker {
 func (w *Watch) askPostgres(id string, deep bool) asker {
 	return func(ctx context.Context, begun time.Time) func(*sighting) {
 		reach := w.cfg.Eyes.Postgres(ctx, id, deep)
-		return func(v *sighting) { v.postgres.note(reach, begun) }
+		return func(v *sighting) { v.postgres.note(reach, begun, time.Now()) }
 	}
 }
 
