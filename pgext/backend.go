@@ -38,3 +38,10 @@ type Backend interface {
 	Events(ctx context.Context, limit int) ([]api.Event, error)
 	Settings(ctx context.Context) ([]api.Setting, error)
 }
+
+// Switcher is a Backend whose agent manages PostgreSQL. A Backend that is none has the statement refused.
+type Switcher interface {
+	// Switchover hands the primary's part to the node, losing nothing, and returns once that is ready. It works from any
+	// node.
+	Switchover(ctx context.Context, nodeID int) error
+}

@@ -162,6 +162,10 @@ func (b *fakeBackend) TransferLeadership(ctx context.Context, id int) error {
 	return b.call(ctx, "transfer "+strconv.Itoa(id))
 }
 
+func (b *fakeBackend) Switchover(ctx context.Context, id int) error {
+	return b.call(ctx, "switchover "+strconv.Itoa(id))
+}
+
 func (b *fakeBackend) Replicate(ctx context.Context, data []byte) (uint64, error) {
 	if err := b.call(ctx, "replicate "+string(data)); err != nil {
 		return 0, err

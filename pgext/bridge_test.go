@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +39,7 @@ func TestCommands(t *testing.T) {
 		{"SELECT pgraft_kv_get('new')", ""},
 		{"SELECT pgraft_kv_delete('new'), pgraft_kv_delete('new')", "t|f"},
 		{"SELECT pgraft_replicate_entry('x') > 0, pgraft_snapshot(), pgraft_set_debug(true)", "t|40|t"},
-		{"SELECT pgraft_add_node(4, '10.0.0.14', 7401), pgraft_remove_node(4), pgraft_transfer_leadership(2)", "t|t|t"},
+		{"SELECT pgraft_add_node(4, '10.0.0.14', 7401), pgraft_remove_node(4), pgraft_transfer_leadership(2), pgraft_switchover(2)", "t|t|t|t"},
 		{"SELECT pgraft_kv_put('big', '" + strings.ReplaceAll(big, "'", "''") + "')", "t"},
 		{"SELECT length(pgraft_kv_get('big'))", "500000"},
 		{"SELECT dblink_get_connections()", "<null>"},
@@ -63,6 +64,9 @@ func TestCommandErrors(t *testing.T) {
 		{name: "no leader", sql: "SELECT pgraft_kv_delete('a')", hook: &api.Error{Code: api.CodeNoLeader, Message: "no leader"}, code: "57P03", message: "no leader", hint: "not made"},
 		{name: "timeout", sql: "SELECT pgraft_kv_get('a')", hook: &api.Error{Code: api.CodeTimeout, Message: "no answer"}, code: "57014", message: "no answer"},
 		{name: "null key", sql: "SELECT pgraft_kv_put(NULL, 'b')", code: "22004", message: "key must not be null"},
+		{name: "switchover refused", sql: "SELECT pgraft_switchover(4)", hook: &api.Error{Code: api.CodeConflict, Message: "pg4 is a witness", Hint: "choose another node"},
+			code: "55006", message: "pg4 is a witness", hint: "choose another node"},
+		{name: "switchover to nobody", sql: "SELECT pgraft_switchover(NULL)", code: "22004", message: "node_id must not be null"},
 		{name: "null node", sql: "SELECT pgraft_remove_node(NULL)", code: "22004", message: "node_id must not be null"},
 		{name: "long value", sql: "SELECT pgraft_kv_put('a', repeat('x', 524289))", code: "54000", message: "too long"},
 		{name: "bad node", sql: "SELECT pgraft_remove_node(0)", code: "22023", message: "node_id must be"},
@@ -189,6 +193,25 @@ func TestHotStandby(t *testing.T) {
 	exec1(t, conn, "INSERT INTO pgraft.kv (key, value, version, create_index, modify_index) VALUES ('a', 'b', 1, 1, 1)")
 	standby := clone(t, primary)
 
+	// The rows that say where the agent is came with the primary's data: the file beside them is what holds here.
+	atPrimary := openDir(t)
+	s := managedStatus()
+	writeStatus(t, atPrimary, s, time.Minute)
+	if err := pgext.WriteLocal(text(t, conn, "SHOW data_directory"), pgext.Local{RunDir: atPrimary, ConsolePort: consolePort}); err != nil {
+		t.Fatal(err)
+	}
+	s.NodeID, s.Name, s.Role, s.Postgres.InRecovery = 2, "pg2", api.RoleStandby, true
+	writeStatus(t, dir, s, time.Minute)
+	const whoAmI = "SELECT node_id, name, role, primary_id, epoch FROM pgraft_get_cluster_status()"
+	if a, b := text(t, conn, whoAmI), text(t, standby, whoAmI); a != "1|pg1|primary|1|3" || b != "2|pg2|standby|1|3" {
+		t.Errorf("on the primary %q, on the standby %q", a, b)
+	}
+	for _, call := range slices.Concat(readFunctions, changeFunctions) {
+		if _, err := standby.Exec(testContext(t), "SELECT "+call); err != nil {
+			t.Errorf("%s on a standby: %v", call, err)
+		}
+	}
+
 	writeStatus(t, dir, exampleStatus(), time.Minute)
 	if got := text(t, standby, "SELECT pg_is_in_recovery()"); got != "t" {
 		t.Fatal("the clone is no standby")
@@ -196,7 +219,7 @@ func TestHotStandby(t *testing.T) {
 	for sql, want := range map[string]string{
 		quickSQL: "t|1|7|RUNNING", "SELECT count(*) FROM pgraft_get_nodes()": "3", "SELECT value FROM pgraft.kv": "b",
 		"SELECT count(*) FROM pgraft.members": "3", "SELECT pgraft_health_check() ->> 'status'": "OK",
-		"SELECT pgraft_kv_put('x', 'y'), pgraft_kv_get('x')": "t|y", "SELECT pgraft_kv_cas('x', 9, 'z')": "f",
+		"SELECT pgraft_kv_put('x', 'y'), pgraft_kv_get('x')": "t|y", "SELECT pgraft_kv_cas('x', 9, 'z')": "f", "SELECT pgraft_switchover(2)": "t",
 	} {
 		if got := text(t, standby, sql); got != want {
 			t.Errorf("%s: got %q, want %q", sql, got, want)

@@ -119,6 +119,21 @@ func transferLeadership(ctx context.Context, b Backend, args []string) (*result,
 	return nodeResult(b, "transfer leadership", id, b.TransferLeadership(ctx, id))
 }
 
+func switchover(ctx context.Context, b Backend, args []string) (*result, error) {
+	id, err := nodeArg(args[0])
+	if err != nil {
+		return nil, err
+	}
+	s, ok := b.(Switcher)
+	if !ok {
+		return nil, &sqlError{
+			code: stateNotPossible, message: "cannot switch over: pgraft does not manage PostgreSQL here",
+			hint: `this needs mode = "managed" in block postgres of the agents' configuration`,
+		}
+	}
+	return nodeResult(b, "switch over", id, s.Switchover(ctx, id))
+}
+
 // nodeResult words the refusal of a node that is not the leader as the operations guide has it.
 func nodeResult(b Backend, what string, id int, err error) (*result, error) {
 	var e *api.Error

@@ -45,8 +45,8 @@ func TestConsoleStatements(t *testing.T) {
 	for _, test := range []struct{ sql, want string }{
 		{"SELECT 1", "1"},
 		{"show version;", "0.1.0"},
-		{"SHOW NODES", "1|pg1|10.0.0.11|7401|t|primary|alive|t|40|0|0.1.0\n2|pg2|10.0.0.12|7401|f|primary|alive|t|40|0|0.1.0\n" +
-			"3|pg3|10.0.0.13|7401|f|primary|alive|t|40|0|0.1.0"},
+		{"SHOW NODES", "1|pg1|10.0.0.11|7401|t|primary|alive|t|40|0|0|0.1.0\n2|pg2|10.0.0.12|7401|f|primary|alive|t|40|0|0|0.1.0\n" +
+			"3|pg3|10.0.0.13|7401|f|primary|alive|t|40|0|0|0.1.0"},
 		{"SHOW PEERS", "2|pg2|41|1|3|t"},
 		{"SHOW LOG", "10|42|41|40|0|0|0|0|0|1048576"},
 		{"SHOW EVENTS 5", "1|1970-01-01 00:00:00+00|join|pg1|joined"},
@@ -67,6 +67,7 @@ func TestConsoleStatements(t *testing.T) {
 		{"ADD NODE 4 10.0.0.14 7401", "4"},
 		{"REMOVE NODE 4", "4"},
 		{"TRANSFER LEADERSHIP 2", "2"},
+		{"SWITCHOVER 2", "2"},
 		{"SNAPSHOT", "40"},
 		{"SET DEBUG on", "t"},
 		{"SET client_encoding TO 'UTF8'; SELECT 1", "1"},
@@ -108,6 +109,8 @@ func TestConsoleErrors(t *testing.T) {
 		{name: "own hint", sql: "KV PUT a b", hook: &api.Error{Code: api.CodeBadRequest, Message: "bad key", Hint: "do this"}, code: "22023", message: "bad key", hint: "do this"},
 		{name: "not leader", sql: "ADD NODE 4 10.0.0.4 7401", hook: &api.Error{Code: api.CodeNotLeader, Leader: &api.Leader{NodeID: 2, Name: "pg2"}},
 			code: "55000", message: "cannot add node: this node is not the leader", hint: "node 2 (pg2)"},
+		{name: "switchover refused", sql: "SWITCHOVER 4", hook: &api.Error{Code: api.CodeConflict, Message: "pg4 is a witness", Hint: "choose another node"},
+			code: "55006", message: "pg4 is a witness", hint: "choose another node"},
 		{name: "internal", sql: "SNAPSHOT", hook: errors.New("disk broke"), code: "XX000", message: "disk broke"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,8 +62,8 @@ func TestStatusFunctions(t *testing.T) {
 		check(t, "SELECT * FROM pgraft_log_get_stats()", "10|42|41|40|0|0|0|0|0|1048576")
 		check(t, "SELECT * FROM pgraft_log_get_replication_status()", "2|pg2|41|1|3|t")
 		check(t, "SELECT pgraft_get_version()", "0.1.0")
-		check(t, "SELECT string_agg(status, ',') FROM pgraft.health", "OK,OK,OK,OK,OK")
-		check(t, "SELECT j ->> 'status', j ->> 'is_leader', json_array_length(j -> 'checks') FROM pgraft_health_check() AS j", "OK|true|5")
+		check(t, "SELECT string_agg(status, ',') FROM pgraft.health", "OK,OK,OK,OK,OK,OK,OK")
+		check(t, "SELECT j ->> 'status', j ->> 'is_leader', json_array_length(j -> 'checks') FROM pgraft_health_check() AS j", "OK|true|7")
 		check(t, "SELECT now() - as_of < '1 minute' FROM pgraft_get_cluster_status()", "t")
 	})
 	t.Run("follower", func(t *testing.T) {
@@ -89,7 +90,7 @@ func TestStatusFunctions(t *testing.T) {
 		check(t, nodesSQL, "1|f|unknown|unknown|<null>\n2|f|unknown|unknown|<null>\n3|f|unknown|unknown|<null>")
 		check(t, "SELECT is_active FROM pgraft_log_get_replication_status()", "f")
 		check(t, "SELECT as_of IS NOT NULL FROM pgraft_get_cluster_status()", "t")
-		check(t, "SELECT string_agg(status, ',') FROM pgraft.health", "CRITICAL,UNKNOWN,UNKNOWN,UNKNOWN,UNKNOWN")
+		check(t, "SELECT string_agg(status, ',') FROM pgraft.health", "CRITICAL,UNKNOWN,UNKNOWN,UNKNOWN,UNKNOWN,UNKNOWN,UNKNOWN")
 	})
 	t.Run("from the future", func(t *testing.T) {
 		f := pgext.StatusFile{Path: pgext.StatusPath(dir)}
@@ -143,6 +144,68 @@ func TestStatusFunctions(t *testing.T) {
 		check(t, quickSQL, nobody)
 		check(t, statusSQL, emptyStatus)
 	})
+}
+
+// managedStatus is what pg1 says as the primary of a managed cluster.
+func managedStatus() api.Status {
+	s := exampleStatus()
+	s.PrimaryID, s.PrimaryName, s.PrimaryUntil, s.Epoch, s.Phase = 1, "pg1", time.Now().Add(time.Minute), 3, api.PhaseReady
+	s.Sync = api.SyncStatus{Mode: api.SyncQuorum, Acks: 1, Members: []string{"pg1", "pg2", "pg3"}}
+	s.Postgres.Mode, s.Postgres.SyncAcks = "managed", 2
+	for i := range s.Nodes[1:] {
+		s.Nodes[1+i].Role, s.Nodes[1+i].LagBytes = api.RoleStandby, int64(i*2000-1000)
+	}
+	return s
+}
+
+// TestManagedStatus asks the functions what a managed PostgreSQL is.
+func TestManagedStatus(t *testing.T) {
+	dir := openDir(t)
+	conn := newInstalled(t, dir)
+	const (
+		who    = "SELECT role, primary_id, epoch, in_doubt_lsn FROM pgraft_get_cluster_status()"
+		nodes  = "SELECT string_agg(role, ','), string_agg(coalesce(lag_bytes::text, '?'), ',') FROM pgraft_get_nodes()"
+		checks = "SELECT string_agg(check_name || ' ' || status, ', ') FROM pgraft_check() WHERE check_name IN ('primary', 'in_doubt')"
+		why    = "SELECT message FROM pgraft_check() WHERE check_name = 'primary'"
+	)
+	for _, test := range []struct {
+		name                    string
+		change                  func(*api.Status)
+		who, nodes, checks, why string
+	}{
+		{"primary", func(*api.Status) {}, "primary|1|3|<null>", "primary,standby,standby|0,?,1000", "primary OK, in_doubt OK", "this node is the primary, epoch 3"},
+		{"proof is over", func(s *api.Status) { s.PrimaryUntil = time.Now() }, "unknown|0|3|<null>", "unknown,standby,standby|0,?,1000",
+			"primary CRITICAL, in_doubt OK", "no primary is known in epoch 3 (ready)"},
+		{"standby", func(s *api.Status) {
+			s.NodeID, s.Role, s.Postgres.InRecovery, s.PrimaryUntil = 2, api.RoleStandby, true, time.Time{}
+		}, "standby|1|3|<null>", "primary,standby,standby|0,?,1000", "primary OK, in_doubt OK", "node 1 (pg1) is the primary, epoch 3"},
+		{"paused", func(s *api.Status) { s.Paused = true }, "primary|1|3|<null>", "primary,standby,standby|0,?,1000", "primary WARNING, in_doubt OK", "paused"},
+		{"commits wait", func(s *api.Status) { s.Postgres.SyncAcks = 0 }, "primary|1|3|<null>", "primary,standby,standby|0,?,1000",
+			"primary CRITICAL, in_doubt OK", "commits wait: 0 of 1"},
+		{"read-only", func(s *api.Status) { s.Postgres.ReadOnly = true }, "primary|1|3|<null>", "primary,standby,standby|0,?,1000",
+			"primary CRITICAL, in_doubt OK", "takes no writes"},
+		{"cut off", func(s *api.Status) {
+			s.Role, s.Nodes[0].Role, s.PrimaryID, s.InDoubtLSN, s.Postgres.InDoubtBytes = api.RoleUnknown, api.RoleUnknown, 0, "0/5000148", 328
+		}, "unknown|0|3|0/5000148", "unknown,standby,standby|0,?,1000", "primary CRITICAL, in_doubt CRITICAL", "no primary is known"},
+		{"fenced", func(s *api.Status) {
+			s.Role, s.Nodes[0].Role, s.PrimaryID, s.Phase = api.RoleFenced, api.RoleFenced, 0, api.PhaseFenced
+		},
+			"fenced|0|3|<null>", "fenced,standby,standby|0,?,1000", "primary CRITICAL, in_doubt OK", "epoch 3 (fenced)"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := managedStatus()
+			test.change(&s)
+			writeStatus(t, dir, s, time.Minute)
+			for sql, want := range map[string]string{who: test.who, nodes: test.nodes, checks: test.checks} {
+				if got := text(t, conn, sql); got != want {
+					t.Errorf("%s:\n got %q\nwant %q", sql, got, want)
+				}
+			}
+			if got := text(t, conn, why); !strings.Contains(got, test.why) {
+				t.Errorf("check primary says %q, want %q", got, test.why)
+			}
+		})
+	}
 }
 
 func wholeFile(t *testing.T, s api.Status) string {
@@ -237,26 +300,31 @@ func TestWaitForIndex(t *testing.T) {
 	}
 }
 
-// TestRights runs every function as each role.
-func TestRights(t *testing.T) {
-	dir := openConsole(t, newFakeBackend())
-	conn := newInstalled(t, dir)
-	exec1(t, conn, "CREATE ROLE nobody; CREATE ROLE watcher IN ROLE pg_monitor; CREATE ROLE boss IN ROLE pgraft_admin")
-	reads := []string{
+// readFunctions and changeFunctions are all functions there are, by who may call them, with arguments that work.
+var (
+	readFunctions = []string{
 		"pgraft_is_leader()", "pgraft_get_leader()", "pgraft_get_term()", "pgraft_get_worker_state()", "pgraft_get_version()",
 		"pgraft_health_check()", "pgraft_get_cluster_status()", "pgraft_get_nodes()", "pgraft_log_get_stats()",
 		"pgraft_log_get_replication_status()", "pgraft_get_applied_index()", "pgraft_get_last_index()", "pgraft_wait_for_index(0)",
 		"pgraft_check()", "pgraft_kv_get_stats()", "pgraft_kv_get('a')", "pgraft_kv_exists('a')", "pgraft_kv_list_keys()",
 	}
+	changeFunctions = []string{
+		"pgraft_kv_put('a', 'b')", "pgraft_kv_cas('a', 1, 'c')", "pgraft_kv_delete('a')", "pgraft_add_node(4, 'h', 1)", "pgraft_remove_node(4)",
+		"pgraft_transfer_leadership(2)", "pgraft_switchover(2)", "pgraft_replicate_entry('x')", "pgraft_snapshot()", "pgraft_set_debug(true)",
+	}
+)
+
+// TestRights runs every function as each role.
+func TestRights(t *testing.T) {
+	dir := openConsole(t, newFakeBackend())
+	conn := newInstalled(t, dir)
+	exec1(t, conn, "CREATE ROLE nobody; CREATE ROLE watcher IN ROLE pg_monitor; CREATE ROLE boss IN ROLE pgraft_admin")
+	reads, changes := slices.Clone(readFunctions), changeFunctions
 	for _, table := range []string{"meta", "kv", "node", "setting", "event", "local", "members", "health"} {
 		reads = append(reads, "* FROM pgraft."+table)
 	}
-	changes := []string{
-		"pgraft_kv_put('a', 'b')", "pgraft_kv_cas('a', 1, 'c')", "pgraft_kv_delete('a')", "pgraft_add_node(4, 'h', 1)", "pgraft_remove_node(4)",
-		"pgraft_transfer_leadership(2)", "pgraft_replicate_entry('x')", "pgraft_snapshot()", "pgraft_set_debug(true)",
-	}
 	always := []string{
-		"pgraft.command('SNAPSHOT', 1, true)", "pgraft.head()", "pgraft.status()", "pgraft.advance(0, 1, 1, 'c')", "pgraft.local_place()",
+		"pgraft.command('SNAPSHOT', 1, true)", "pgraft.own_role('{}', true)", "pgraft.head()", "pgraft.status()", "pgraft.advance(0, 1, 1, 'c')", "pgraft.local_place()",
 	}
 	listed := len(reads) - 8 + len(changes)
 	if got := text(t, conn, `SELECT count(*) FROM pg_proc WHERE proname LIKE 'pgraft\_%'`); got != fmt.Sprint(listed) {

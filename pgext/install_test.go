@@ -79,7 +79,7 @@ func TestInstallInline(t *testing.T) {
 	if !report.Inline || report.Version != "1.0" {
 		t.Errorf("got %+v, want version 1.0 inline", report)
 	}
-	if got := text(t, conn, "SELECT pgraft_get_worker_state(), (SELECT count(*) FROM pgraft.health)"); got != "STOPPED|5" {
+	if got := text(t, conn, "SELECT pgraft_get_worker_state(), (SELECT count(*) FROM pgraft.health)"); got != "STOPPED|7" {
 		t.Errorf("functions answer %q", got)
 	}
 	if again := mustInstall(t, conn, inline()); len(again.Changes) != 0 || !again.Inline {

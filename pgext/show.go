@@ -28,11 +28,20 @@ func showStatus(view func(api.Status) *result) func(context.Context, Backend, []
 
 func nodesResult(s api.Status) *result {
 	r := newResult(intColumn("node_id"), textColumn("name"), textColumn("address"), intColumn("port"), boolColumn("is_leader"),
-		textColumn("role"), textColumn("status"), boolColumn("voter"), intColumn("applied_index"), intColumn("lag_ms"), textColumn("version"))
+		textColumn("role"), textColumn("status"), boolColumn("voter"), intColumn("applied_index"), intColumn("lag_bytes"), intColumn("lag_ms"),
+		textColumn("version"))
 	for _, n := range s.Nodes {
-		r.add(n.NodeID, n.Name, n.Address, n.Port, n.IsLeader, n.Role, n.Status, n.Voter, n.AppliedIndex, n.LagMS, n.Version)
+		r.add(n.NodeID, n.Name, n.Address, n.Port, n.IsLeader, n.Role, n.Status, n.Voter, n.AppliedIndex, lagBytes(n.LagBytes), n.LagMS, n.Version)
 	}
 	return r
+}
+
+// lagBytes is null where it is not known.
+func lagBytes(n int64) any {
+	if n < 0 {
+		return nil
+	}
+	return n
 }
 
 func peersResult(s api.Status) *result {
@@ -69,6 +78,12 @@ func statusResult(s api.Status) *result {
 		add("term", s.Term).
 		add("has_quorum", s.HasQuorum).
 		add("last_contact_ms", s.LastContactMS).
+		add("primary_id", s.PrimaryID).
+		add("primary_name", s.PrimaryName).
+		add("epoch", s.Epoch).
+		add("phase", s.Phase).
+		add("paused", s.Paused).
+		add("in_doubt_lsn", s.InDoubtLSN).
 		add("commit_index", s.Log.CommitIndex).
 		add("applied_index", s.Log.AppliedIndex).
 		add("postgres_up", s.Postgres.Up).

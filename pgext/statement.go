@@ -30,6 +30,7 @@ func commands() []command {
 		{syntax: "ADD NODE node_id address port", help: "let the agent at the address into the cluster", run: addNode},
 		{syntax: "REMOVE NODE node_id", help: "take a node out of the cluster for good", run: removeNode},
 		{syntax: "TRANSFER LEADERSHIP node_id", help: "make a voter the Raft leader", run: transferLeadership},
+		{syntax: "SWITCHOVER node_id", help: "make a standby the primary, losing nothing", run: switchover},
 		{syntax: "WAIT INDEX index [timeout]", help: "until this node has applied the log index; timeout like 5s", run: waitIndex},
 		{syntax: "REPLICATE ENTRY data", help: "send data through the log, changing nothing", run: replicate},
 		{syntax: "SNAPSHOT", help: "take a Raft snapshot on this node", run: snapshot},

@@ -163,6 +163,9 @@ func agreed(s *api.Status, in Inputs) {
 	}
 	if self {
 		s.PrimaryUntil = in.Server.ProofUntil
+		if heard := in.Now.Add(in.Raft.ContactTimeout); heard.Before(s.PrimaryUntil) {
+			s.PrimaryUntil = heard
+		}
 	}
 }
 

@@ -176,6 +176,18 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 COMMENT ON FUNCTION pgraft.head() IS 'internal: the head of the status file, judged by the clock';
 
+-- A node's own claim to be the primary holds until the time that stands beside it; independent servers need no such proof.
+CREATE FUNCTION pgraft.own_role(status jsonb, fresh boolean) RETURNS text
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    IF NOT fresh OR status ->> 'role' = 'primary' AND (status ->> 'primary_until')::timestamptz <= clock_timestamp() THEN
+        RETURN 'unknown';
+    END IF;
+    RETURN coalesce(nullif(status ->> 'role', ''), 'unknown');
+END $$;
+COMMENT ON FUNCTION pgraft.own_role(jsonb, boolean) IS 'internal: what this node''s PostgreSQL is, judged by the clock';
+
 -- The whole file, its status being what the agent last said, with two verdicts of this moment beside it. Null when
 -- there is no file or it is broken.
 CREATE FUNCTION pgraft.status(OUT status jsonb, OUT fresh boolean, OUT is_leader boolean)
@@ -250,8 +262,8 @@ BEGIN
     heartbeats_sent := coalesce((s #>> '{counters,heartbeats_sent}')::bigint, 0);
     elections_triggered := coalesce((s #>> '{counters,elections_triggered}')::bigint, 0);
     name := coalesce(s ->> 'name', '');
-    role := CASE WHEN fresh THEN coalesce(nullif(s ->> 'role', ''), 'unknown') ELSE 'unknown' END;
-    primary_id := CASE WHEN fresh THEN coalesce((s ->> 'primary_id')::integer, 0) ELSE 0 END;
+    role := pgraft.own_role(s, fresh);
+    primary_id := CASE WHEN fresh AND (role = 'primary' OR s -> 'primary_id' <> s -> 'node_id') THEN coalesce((s ->> 'primary_id')::integer, 0) ELSE 0 END;
     epoch := coalesce((s ->> 'epoch')::bigint, 0);
     has_quorum := fresh AND (leads OR s ->> 'state' <> 'leader') AND coalesce((s ->> 'has_quorum')::boolean, false);
     commit_index := coalesce((s #>> '{log,commit_index}')::bigint, 0);
@@ -286,10 +298,12 @@ BEGIN
         SELECT n.node_id, n.address, n.port,
                is_fresh AND coalesce(n.is_leader, false) AND (leads OR n.node_id <> (s ->> 'node_id')::integer),
                n.name,
-               CASE WHEN is_fresh THEN n.role ELSE 'unknown' END,
+               CASE WHEN NOT is_fresh THEN 'unknown'
+                    WHEN n.role = 'primary' AND n.node_id = (s ->> 'node_id')::integer THEN pgraft.own_role(s, is_fresh)
+                    ELSE n.role END,
                CASE WHEN is_fresh THEN n.status ELSE 'unknown' END,
                n.voter, n.postgres_address,
-               CASE WHEN is_fresh THEN n.lag_bytes END,
+               CASE WHEN is_fresh AND n.lag_bytes >= 0 THEN n.lag_bytes END,
                CASE WHEN is_fresh THEN n.lag_ms END,
                n.applied_index, n.version, n.last_seen
           FROM jsonb_to_recordset(s -> 'nodes') AS n(node_id integer, address text, port integer, is_leader boolean, name text,
@@ -415,6 +429,9 @@ DECLARE
     failed text;
     lag bigint;
     trouble text;
+    managed boolean;
+    own_role text;
+    epoch text;
 BEGIN
     SELECT t.status, t.fresh, t.is_leader INTO s, fresh, leads FROM pgraft.status() AS t;
 
@@ -437,7 +454,7 @@ BEGIN
     IF s IS NULL OR NOT fresh THEN
         message := 'the agent does not report';
         status := 'UNKNOWN';
-        FOREACH check_name IN ARRAY ARRAY['leader', 'quorum', 'members', 'postgres'] LOOP
+        FOREACH check_name IN ARRAY ARRAY['leader', 'quorum', 'members', 'postgres', 'primary', 'in_doubt'] LOOP
             RETURN NEXT;
         END LOOP;
         RETURN;
@@ -482,6 +499,38 @@ BEGIN
         message := format('rows are %s entries and %s ms behind the log', coalesce(s #>> '{postgres,lag_entries}', '0'), greatest(lag, 0));
     END IF;
     RETURN NEXT;
+
+    managed := coalesce((s ->> 'epoch')::bigint, 0) > 0 OR coalesce(s #>> '{postgres,mode}', '') = 'managed';
+    own_role := pgraft.own_role(s, fresh);
+    epoch := coalesce(s ->> 'epoch', '0');
+    check_name := 'primary';
+    IF NOT managed THEN
+        status := 'OK'; message := 'the PostgreSQL servers are independent';
+    ELSIF own_role = 'primary' AND coalesce((s #>> '{postgres,read_only}')::boolean, false) THEN
+        status := 'CRITICAL'; message := format('this node is the primary of epoch %s and takes no writes now', epoch);
+    ELSIF own_role = 'primary' AND coalesce((s #>> '{postgres,sync_acks}')::integer, 0) < coalesce((s #>> '{sync,acks}')::integer, 0) THEN
+        status := 'CRITICAL'; message := format('commits wait: %s of %s needed members acknowledge them', coalesce(s #>> '{postgres,sync_acks}', '0'), s #>> '{sync,acks}');
+    ELSIF own_role = 'primary' THEN
+        status := 'OK'; message := format('this node is the primary, epoch %s', epoch);
+    ELSIF coalesce((s ->> 'primary_id')::integer, 0) <> 0 AND s -> 'primary_id' <> s -> 'node_id' THEN
+        status := 'OK'; message := format('node %s (%s) is the primary, epoch %s', s ->> 'primary_id', coalesce(s ->> 'primary_name', ''), epoch);
+    ELSE
+        status := 'CRITICAL';
+        message := format('no primary is known in epoch %s (%s): a failover takes about a second, else see pgraft status', epoch, coalesce(nullif(s ->> 'phase', ''), 'no data yet'));
+    END IF;
+    IF status = 'OK' AND coalesce((s ->> 'paused')::boolean, false) THEN
+        status := 'WARNING'; message := message || '; automatic failover is paused';
+    END IF;
+    RETURN NEXT;
+
+    check_name := 'in_doubt';
+    IF coalesce(s ->> 'in_doubt_lsn', '') = '' THEN
+        status := 'OK'; message := 'nothing here waits to be acknowledged';
+    ELSE
+        status := 'CRITICAL';
+        message := format('the last %s bytes of WAL, up to %s, may never have been acknowledged: do not rely on rows read here', coalesce(s #>> '{postgres,in_doubt_bytes}', '?'), s ->> 'in_doubt_lsn');
+    END IF;
+    RETURN NEXT;
 EXCEPTION WHEN data_exception THEN
     check_name := 'agent'; status := 'UNKNOWN'; message := 'the agent''s status file can''t be understood: agent and extension may be of different versions';
     RETURN NEXT;
@@ -508,7 +557,7 @@ CREATE VIEW pgraft.members AS
     SELECT coalesce(n.node_id, r.node_id) AS node_id, coalesce(n.name, r.name) AS name, coalesce(n.role, 'unknown') AS role,
            coalesce(n.status, 'unknown') AS status, coalesce(n.is_leader, false) AS is_leader, n.voter,
            r.raft_address, r.gossip_address, r.http_address, coalesce(n.postgres_address, r.postgres_address) AS postgres_address,
-           r.zone, r.witness, r.non_voting, coalesce(n.version, r.version) AS version, n.applied_index, n.lag_ms, n.last_seen
+           r.zone, r.witness, r.non_voting, coalesce(n.version, r.version) AS version, n.applied_index, n.lag_bytes, n.lag_ms, n.last_seen
       FROM pgraft.node AS r
       FULL JOIN @extschema@.pgraft_get_nodes() AS n ON n.node_id = r.node_id;
 COMMENT ON VIEW pgraft.members IS 'the registered nodes with what this node''s agent last saw of them';
@@ -763,6 +812,16 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION @extschema@.pgraft_transfer_leadership(integer) IS 'make a voter the Raft leader; on the leader only';
 
+CREATE FUNCTION @extschema@.pgraft_switchover(node_id integer) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+BEGIN
+    PERFORM pgraft.require(node_id, 'node_id');
+    PERFORM pgraft.command(format('SWITCHOVER %L', node_id), 1, true);
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION @extschema@.pgraft_switchover(integer) IS 'make a standby the primary, losing nothing; sessions of the primary end, this one too if it is there';
+
 CREATE FUNCTION @extschema@.pgraft_replicate_entry(data text) RETURNS bigint
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$
@@ -806,7 +865,7 @@ REVOKE ALL ON FUNCTION
     @extschema@.pgraft_kv_get(text), @extschema@.pgraft_kv_exists(text), @extschema@.pgraft_kv_list_keys(text),
     @extschema@.pgraft_kv_put(text, text), @extschema@.pgraft_kv_delete(text), @extschema@.pgraft_kv_cas(text, bigint, text),
     @extschema@.pgraft_add_node(integer, text, integer), @extschema@.pgraft_remove_node(integer),
-    @extschema@.pgraft_transfer_leadership(integer), @extschema@.pgraft_replicate_entry(text),
+    @extschema@.pgraft_transfer_leadership(integer), @extschema@.pgraft_switchover(integer), @extschema@.pgraft_replicate_entry(text),
     @extschema@.pgraft_snapshot(), @extschema@.pgraft_set_debug(boolean)
     FROM PUBLIC;
 
@@ -822,6 +881,6 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION
     @extschema@.pgraft_kv_put(text, text), @extschema@.pgraft_kv_delete(text), @extschema@.pgraft_kv_cas(text, bigint, text),
     @extschema@.pgraft_add_node(integer, text, integer), @extschema@.pgraft_remove_node(integer),
-    @extschema@.pgraft_transfer_leadership(integer), @extschema@.pgraft_replicate_entry(text),
+    @extschema@.pgraft_transfer_leadership(integer), @extschema@.pgraft_switchover(integer), @extschema@.pgraft_replicate_entry(text),
     @extschema@.pgraft_snapshot(), @extschema@.pgraft_set_debug(boolean)
     TO pgraft_admin;
