@@ -100,3 +100,21 @@ func cutValue(s string) (value, rest string, ok bool) {
 	}
 	return b.String(), "", !quoted
 }
+
+// TakePassword takes the password out of keywords and values, so that they can be a program's argument, which every
+// user of the machine may read, while the password goes another way. Of what it can't read it takes nothing.
+func TakePassword(conninfo string) (rest, password string) {
+	pairs, ok := splitConninfo(conninfo)
+	if !ok {
+		return conninfo, ""
+	}
+	var parts []string
+	for _, p := range pairs {
+		if strings.EqualFold(p.name, "password") {
+			password = p.value
+			continue
+		}
+		parts = append(parts, p.name+"="+QuoteConninfo(p.value))
+	}
+	return strings.Join(parts, " "), password
+}

@@ -125,12 +125,7 @@ func (p Postmaster) Signal(sig syscall.Signal) error {
 // Stop stops the server and returns when its processes are gone, or with an error when ctx ends before that; then it
 // is still stopping. Stopping one that is not running is no error.
 func (p Postmaster) Stop(ctx context.Context, mode StopMode) error {
-	if pid := p.PID(); pid != 0 {
-		if err := signal(pid, syscall.Signal(mode)); err != nil {
-			return err
-		}
-	}
-	return p.waitEmpty(ctx)
+	return p.waitEmptyAfter(ctx, func(pid int) error { return signal(pid, syscall.Signal(mode)) })
 }
 
 // Kill ends the postmaster as a crash would and returns when its children are gone too. Those that have not left by
@@ -163,12 +158,25 @@ func signal(pid int, sig syscall.Signal) error {
 
 // waitEmpty waits until no server process works in the data directory.
 func (p Postmaster) waitEmpty(ctx context.Context) error {
+	return p.waitEmptyAfter(ctx, func(int) error { return nil })
+}
+
+// waitEmptyAfter does end to the postmaster and waits until no server process works in the data directory. One that is
+// just starting has no lock file at first, and gets its end when it has one.
+func (p Postmaster) waitEmptyAfter(ctx context.Context, end func(pid int) error) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
+	ended := 0
 	for {
 		pid := p.PID()
 		if pid == 0 && len(processesIn(p.DataDir)) == 0 { // in this order: the second looks at every process
 			return nil
+		}
+		if pid != 0 && pid != ended {
+			if err := end(pid); err != nil {
+				return err
+			}
+			ended = pid
 		}
 		select {
 		case <-ctx.Done():

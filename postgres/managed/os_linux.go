@@ -44,6 +44,7 @@ func waitExit(file *os.File, exited chan struct{}) {
 // runBound runs a command that the system kills when this process dies: an orphan would go on writing into a directory
 // that our successor works on.
 func runBound(cmd *exec.Cmd) error {
+	cancelGroup(cmd)
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	// The signal comes when the thread that started the command ends, so that thread must not end before.
 	runtime.LockOSThread()

@@ -14,7 +14,10 @@ func openPidfd(int) (*os.File, error) { return nil, errors.ErrUnsupported }
 
 func waitExit(*os.File, chan struct{}) {}
 
-func runBound(cmd *exec.Cmd) error { return cmd.Run() }
+func runBound(cmd *exec.Cmd) error {
+	cancelGroup(cmd)
+	return cmd.Run()
+}
 
 func syncFilesystem(string) error {
 	syscall.Sync()

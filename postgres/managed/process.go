@@ -60,7 +60,17 @@ func (s *Server) launch(ctx context.Context) (int, <-chan struct{}, error) {
 	if err := s.pm.Owner.MakeDir(filepath.Dir(s.cfg.LogFile), 0o700); err != nil {
 		return 0, nil, err
 	}
-	return s.pm.Launch(ctx)
+	pid, exited, err := s.pm.Launch(ctx)
+	if err == nil {
+		s.launched.Store(&launched{pid, exited})
+	}
+	return pid, exited, err
+}
+
+// launched is a postmaster that this process started. It has no lock file at first.
+type launched struct {
+	pid    int
+	exited <-chan struct{}
 }
 
 func (s *Server) checkStart() error {
@@ -121,7 +131,15 @@ func (s *Server) portProblem() error {
 }
 
 // PID returns the postmaster's process id, 0 if it is not running, whoever started it.
-func (s *Server) PID() int { return s.pm.PID() }
+func (s *Server) PID() int {
+	if pid := s.pm.PID(); pid != 0 {
+		return pid
+	}
+	if l := s.launched.Load(); l != nil && !isClosed(l.exited) && postgres.Alive(l.pid) {
+		return l.pid
+	}
+	return 0
+}
 
 // Running reports whether the postmaster lives.
 func (s *Server) Running() bool { return s.PID() != 0 }

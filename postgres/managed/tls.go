@@ -1,9 +1,75 @@
 package managed
 
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
 // TLSFiles are the agent's certificate files, which PostgreSQL uses, too. WriteConfig copies them to where PostgreSQL's
 // user may read them: see Server.TLS.
 type TLSFiles struct {
 	CAFile, CertFile, KeyFile string
 	// VerifyClients asks standbys for a certificate of the CA.
 	VerifyClients bool
+}
+
+// TLS returns PostgreSQL's copies of the certificate files, nil without TLS. They are for the server and for what it
+// connects with: see ClientTLS.
+func (s *Server) TLS() *TLSFiles {
+	if s.cfg.TLS == nil {
+		return nil
+	}
+	dir := filepath.Join(s.cfg.SocketDir, "tls")
+	files := TLSFiles{
+		CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"), VerifyClients: s.cfg.TLS.VerifyClients,
+	}
+	if s.cfg.TLS.CAFile != "" {
+		files.CAFile = filepath.Join(dir, "ca.pem")
+	}
+	return &files
+}
+
+func (s *Server) copyTLS() ([]string, error) {
+	copies := s.TLS()
+	if copies == nil {
+		return nil, nil
+	}
+	if err := s.makeSocketDir(); err != nil {
+		return nil, err
+	}
+	if err := s.pm.Owner.MakeDir(filepath.Dir(copies.CertFile), 0o700); err != nil {
+		return nil, err
+	}
+	var changes []string
+	for _, file := range []struct{ from, to string }{
+		{s.cfg.TLS.CAFile, copies.CAFile}, {s.cfg.TLS.CertFile, copies.CertFile}, {s.cfg.TLS.KeyFile, copies.KeyFile},
+	} {
+		if file.from == "" {
+			continue
+		}
+		raw, err := os.ReadFile(file.from)
+		if err != nil {
+			return changes, fmt.Errorf("read TLS file: %w", err)
+		}
+		changed, err := s.replace(file.to, string(raw), false)
+		if err != nil {
+			return changes, fmt.Errorf("copy TLS file: %w", err)
+		}
+		if changed {
+			changes = append(changes, "TLS: "+file.from+" is new")
+		}
+	}
+	return changes, nil
+}
+
+// makeSocketDir makes the directory of the socket, which clients may enter and PostgreSQL may write to.
+func (s *Server) makeSocketDir() error {
+	dir := s.cfg.SocketDir
+	if _, err := os.Stat(dir); err != nil {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("make socket directory: %w", err)
+		}
+	}
+	return s.pm.Owner.Own(dir)
 }
