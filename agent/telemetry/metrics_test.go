@@ -97,6 +97,48 @@ func TestStatusMetrics(t *testing.T) {
 	}
 }
 
+// managedStatus is a primary that lost the acknowledgement of one standby.
+func managedStatus() api.Status {
+	st := testStatus()
+	st.Role, st.Epoch, st.PrimaryID, st.Phase, st.Paused = api.RolePrimary, 4, 2, api.PhaseReady, true
+	st.Sync = api.SyncStatus{Mode: api.SyncQuorum, Acks: 1, Members: []string{"n1", "n2"}}
+	st.Postgres.Mode, st.Postgres.Timeline, st.Postgres.InDoubtBytes, st.Postgres.SyncAcks = "managed", 5, 4096, 2
+	st.Postgres.PendingRestart = []string{"max_connections"}
+	for i := range st.Nodes {
+		st.Nodes[i].Name, st.Nodes[i].LagBytes = "n"+string(rune('1'+i)), int64(i*100-1)
+	}
+	st.Nodes[2].Witness = true
+	return st
+}
+
+func TestManagedMetrics(t *testing.T) {
+	st := managedStatus()
+	m := newMetrics(t, &st)
+	series := scrape(t, m)
+	want(t, series, map[string]string{
+		"pgraft_primary": "1", "pgraft_epoch": "4", "pgraft_failovers_total": "3", "pgraft_paused": "1", "pgraft_sync_acks": "2",
+		"pgraft_sync_acks_needed": "1", "pgraft_postgres_timeline": "5", "pgraft_in_doubt_bytes": "4096", "pgraft_postgres_read_only": "0",
+		"pgraft_postgres_pending_restart": "1", `pgraft_replication_lag_bytes{node="n1"}`: "NaN", `pgraft_replication_lag_bytes{node="n2"}`: "99",
+	})
+	if _, ok := series[`pgraft_replication_lag_bytes{node="n3"}`]; ok {
+		t.Error("a witness has a replication lag")
+	}
+	st.Role, st.Postgres = api.RoleWitness, api.PostgresStatus{}
+	series = scrape(t, m)
+	want(t, series, map[string]string{"pgraft_primary": "0", "pgraft_failovers_total": "3"})
+	for _, name := range []string{"pgraft_in_doubt_bytes", "pgraft_sync_acks", "pgraft_postgres_timeline"} {
+		if _, ok := series[name]; ok {
+			t.Errorf("%s on a witness", name)
+		}
+	}
+	st = testStatus()
+	for name := range scrape(t, m) {
+		if strings.HasPrefix(name, "pgraft_primary") && name != "pgraft_primary_id" || strings.HasPrefix(name, "pgraft_failovers") || strings.HasPrefix(name, "pgraft_replication") {
+			t.Errorf("%s where nothing is managed", name)
+		}
+	}
+}
+
 type fakeTransport struct{ err error }
 
 func (f fakeTransport) RoundTrip(*http.Request) (*http.Response, error) {

@@ -61,7 +61,7 @@ type family struct{ kind, help, labels string }
 // gather makes every metric of the agent's own exist and returns them by name.
 func gather(t *testing.T) map[string]family {
 	t.Helper()
-	st := testStatus()
+	st := managedStatus()
 	m, err := telemetry.New(telemetry.Config{
 		Status: func() api.Status { return st }, Version: "v1",
 		Applier: func() (fsm.ApplierStatus, bool) { return fsm.ApplierStatus{}, true },

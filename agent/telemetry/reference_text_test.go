@@ -27,7 +27,7 @@ func referenceSections() []referenceSection {
 			{"pgraft_worker_state", "`state=\"RUNNING\"` is 1. **Alert** on `ERROR`; `RECOVERING` should end by itself."},
 			{"pgraft_node_id", "To join other series by."},
 			{"pgraft_primary_id", "0 while each PostgreSQL is independent."},
-			{"pgraft_epoch", "0 while each PostgreSQL is independent."},
+			{"pgraft_epoch", "0 while each PostgreSQL is independent. The same on all nodes: one with a lower one has not heard of a failover yet."},
 			{"pgraft_start_time_seconds", "A change: the agent was restarted."},
 			{"pgraft_build_info", "More than one `version` in a cluster for longer than an upgrade takes."},
 		}},
@@ -64,6 +64,18 @@ func referenceSections() []referenceSection {
 			{"pgraft_applier_transactions_total", "Entries per transaction: how well the applier batches."},
 			{"pgraft_applier_differences_total", "Grows after a restore or a long outage, else hardly: each compares the whole state."},
 			{"pgraft_applier_sessions_total", "A steady rate: sessions break; see PostgreSQL's log."},
+		}},
+		{"Managed PostgreSQL", []referenceRow{
+			{"pgraft_primary", "The sum over all nodes is 1, and 0 for the second of a failover. **Alert** on 0 for longer."},
+			{"pgraft_failovers_total", "An increase: somebody should know why; `pgraft events` says. It is the cluster's, not the agent's: it doesn't begin at 0 with the agent."},
+			{"pgraft_replication_lag_bytes", "Near 0. Grows: that standby is down, or slower than the writes; a failover to it takes longer, and readers see old rows."},
+			{"pgraft_sync_acks", "On the primary. Below `pgraft_sync_acks_needed`: commits wait. **Alert.**"},
+			{"pgraft_sync_acks_needed", "0 with three nodes and `synchronous = \"quorum\"`: the standbys are gone, commits are on the primary alone."},
+			{"pgraft_in_doubt_bytes", "Above 0: rows read from that node may vanish again. **Alert.**"},
+			{"pgraft_postgres_read_only", "1 for longer than a switchover: the primary lost the quorum."},
+			{"pgraft_postgres_timeline", "The same on all nodes but in the moments of a failover."},
+			{"pgraft_postgres_pending_restart", "Above 0: a setting waits for `pgraft restart`."},
+			{"pgraft_paused", "1: nobody replaces a primary that is lost. **Alert** when it lasts longer than the maintenance."},
 		}},
 		{"The log on disk", []referenceRow{
 			{"pgraft_wal_log_appends_total", "Each is one fsync. Stands still on a follower while the leader writes: its disk hangs."},
@@ -130,6 +142,23 @@ groups:
         for: 1m
       - alert: PgraftElections
         expr: increase(pgraft_leader_changes_total[15m]) > 3
+      - alert: PgraftNoPrimary            # this and the rest: managed PostgreSQL
+        expr: sum(pgraft_primary) == 0
+        for: 10s
+      - alert: PgraftCommitsWait
+        expr: pgraft_primary == 1 and pgraft_sync_acks < pgraft_sync_acks_needed
+        for: 10s
+      - alert: PgraftInDoubt
+        expr: pgraft_in_doubt_bytes > 0
+        for: 1m
+      - alert: PgraftStandbyLags
+        expr: max by (node) (pgraft_replication_lag_bytes) > 64e6
+        for: 5m
+      - alert: PgraftFailover
+        expr: increase(pgraft_failovers_total[5m]) > 0
+      - alert: PgraftPaused
+        expr: max(pgraft_paused) == 1
+        for: 1h
 ` + "```" + `
 `
 

@@ -97,6 +97,32 @@ func postgresGauges() []gauge {
 	}
 }
 
+// managedGauges are of a cluster whose PostgreSQL pgraft manages; there are none of them elsewhere.
+func managedGauges() []gauge {
+	return []gauge{
+		yesNo("pgraft_primary", "1 on the node whose PostgreSQL is the primary, with a quorum's proof.",
+			func(s *api.Status) bool { return s.Role == api.RolePrimary }),
+		yesNo("pgraft_paused", "1 while automatic failover is off.", func(s *api.Status) bool { return s.Paused }),
+		total("pgraft_failovers_total", "Failovers and switchovers since the cluster was founded: epochs begun after the first.",
+			func(s *api.Status) uint64 { return max(s.Epoch, 1) - 1 }),
+		number("pgraft_sync_acks_needed", "Members other than the primary that must have a commit before it is acknowledged; 0 with async.",
+			func(s *api.Status) int { return s.Sync.Acks }),
+	}
+}
+
+// serverGauges are of the managed PostgreSQL beside the agent.
+func serverGauges() []gauge {
+	return []gauge{
+		number("pgraft_postgres_timeline", "Timeline of this node's PostgreSQL.", func(s *api.Status) int64 { return int64(s.Postgres.Timeline) }),
+		yesNo("pgraft_postgres_read_only", "1 while the primary takes no writes: it lost the quorum, or hands over.",
+			func(s *api.Status) bool { return s.Postgres.ReadOnly }),
+		number("pgraft_postgres_pending_restart", "Parameters that wait for a restart of this node's PostgreSQL.",
+			func(s *api.Status) int { return len(s.Postgres.PendingRestart) }),
+		number("pgraft_in_doubt_bytes", "WAL of this node that may never have been acknowledged.", func(s *api.Status) int64 { return s.Postgres.InDoubtBytes }),
+		number("pgraft_sync_acks", "On the primary: members that acknowledge commits now.", func(s *api.Status) int { return s.Postgres.SyncAcks }),
+	}
+}
+
 func applyLag(s *api.Status) float64 {
 	if s.Postgres.LagMS < 0 {
 		return math.NaN()
@@ -116,8 +142,11 @@ type statusCollector struct {
 	cfg      Config
 	gauges   []described
 	postgres []described
+	managed  []described
+	server   []described
 
 	worker, nodes, state, peerLag, peerActive   *prometheus.Desc
+	replicationLag                              *prometheus.Desc
 	entries, rows, batches, differences, opened *prometheus.Desc
 }
 
@@ -131,11 +160,16 @@ func newStatusCollector(cfg Config) *statusCollector {
 		cfg:        cfg,
 		gauges:     describe(append(nodeGauges(), logGauges()...)),
 		postgres:   describe(postgresGauges()),
+		managed:    describe(managedGauges()),
+		server:     describe(serverGauges()),
 		worker:     desc("pgraft_worker_state", "1 for the state that the agent's work is in.", "state"),
 		nodes:      desc("pgraft_nodes", "Registered nodes by status, as this node sees them.", "status"),
 		state:      desc("pgraft_raft_role", "1 for the part that this node plays in Raft.", "state"),
 		peerLag:    desc("pgraft_peer_lag_entries", "Entries that a peer's log is behind this node's.", "peer"),
 		peerActive: desc("pgraft_peer_active", "1 while a peer answers.", "peer"),
+
+		replicationLag: desc("pgraft_replication_lag_bytes",
+			"WAL of the primary that a node's PostgreSQL has not replayed, as this node knows it; NaN = unknown.", "node"),
 
 		entries:     desc("pgraft_applier_entries_total", "Log entries applied to PostgreSQL."),
 		rows:        desc("pgraft_applier_rows_total", "Rows written to PostgreSQL."),
@@ -159,11 +193,11 @@ func describe(gauges []gauge) []described {
 
 // Describe implements prometheus.Collector.
 func (c *statusCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, g := range slices.Concat(c.gauges, c.postgres) {
+	for _, g := range slices.Concat(c.gauges, c.postgres, c.managed, c.server) {
 		ch <- g.desc
 	}
 	for _, d := range []*prometheus.Desc{
-		c.worker, c.nodes, c.state, c.peerLag, c.peerActive, c.entries, c.rows, c.batches, c.differences, c.opened,
+		c.worker, c.nodes, c.state, c.peerLag, c.peerActive, c.replicationLag, c.entries, c.rows, c.batches, c.differences, c.opened,
 	} {
 		ch <- d
 	}
@@ -175,6 +209,9 @@ func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 	send(ch, c.gauges, &st)
 	if st.Postgres.Enabled {
 		send(ch, c.postgres, &st)
+	}
+	if st.Epoch > 0 || st.Postgres.Mode == "managed" {
+		c.collectManaged(ch, &st)
 	}
 	for _, s := range workerStates {
 		ch <- prometheus.MustNewConstMetric(c.worker, prometheus.GaugeValue, truth(st.WorkerState == s), string(s))
@@ -217,6 +254,25 @@ func (c *statusCollector) collectOthers(ch chan<- prometheus.Metric, st *api.Sta
 		seen[name] = true
 		ch <- prometheus.MustNewConstMetric(c.peerLag, prometheus.GaugeValue, float64(p.LagEntries), name)
 		ch <- prometheus.MustNewConstMetric(c.peerActive, prometheus.GaugeValue, truth(p.IsActive), name)
+	}
+}
+
+func (c *statusCollector) collectManaged(ch chan<- prometheus.Metric, st *api.Status) {
+	send(ch, c.managed, st)
+	if st.Postgres.Enabled {
+		send(ch, c.server, st)
+	}
+	seen := map[string]bool{}
+	for _, n := range st.Nodes {
+		if n.Witness || seen[n.Name] {
+			continue
+		}
+		seen[n.Name] = true
+		lag := float64(n.LagBytes)
+		if n.LagBytes < 0 {
+			lag = math.NaN()
+		}
+		ch <- prometheus.MustNewConstMetric(c.replicationLag, prometheus.GaugeValue, lag, n.Name)
 	}
 }
 
