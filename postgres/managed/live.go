@@ -81,7 +81,7 @@ type Standby struct {
 	RepliedAt                      time.Time
 }
 
-// The view pg_stat_activity reads catalogs, on which a lock may be held for long; the functions below it do not.
+// The view pg_stat_activity reads system tables, on which a lock may be held for long; the functions below it do not.
 const (
 	observeSQL = `SELECT current_setting('server_version_num')::int, pg_is_in_recovery(),
 	CASE WHEN pg_is_in_recovery()

@@ -102,14 +102,14 @@ func fileErrors(ctx context.Context, conn *pgx.Conn) error {
 	}
 }
 
-// settingOf returns a setting as the session has it, and where it comes from.
-func settingOf(ctx context.Context, conn *pgx.Conn, name string) (value, source string, err error) {
-	err = conn.QueryRow(ctx, `SELECT setting, coalesce(sourcefile || ':' || sourceline, source)
-		FROM pg_show_all_settings() WHERE name = $1`, name).Scan(&value, &source)
+// sourceOf says where the value of a setting comes from.
+func sourceOf(ctx context.Context, conn *pgx.Conn, name string) (source string, err error) {
+	err = conn.QueryRow(ctx, `SELECT coalesce(sourcefile || ':' || sourceline, source) FROM pg_show_all_settings()
+		WHERE name = $1`, name).Scan(&source)
 	if err != nil {
-		return "", "", fmt.Errorf("read setting %s: %w", name, err)
+		return "", fmt.Errorf("read setting: %w", err)
 	}
-	return value, source, nil
+	return source, nil
 }
 
 // reloadAs reloads until name has the wanted value. PostgreSQL reads postgresql.auto.conf last, so what ALTER SYSTEM
@@ -120,22 +120,34 @@ func (s *Server) reloadAs(ctx context.Context, name, want string) (*pgx.Conn, er
 		if err != nil {
 			return nil, err
 		}
-		value, source, err := settingOf(ctx, conn, name)
+		var value string
+		err = conn.QueryRow(ctx, "SELECT current_setting($1)", name).Scan(&value)
 		if err == nil && value == want {
 			return conn, nil
 		}
-		if err == nil && try == 0 {
-			_, err = conn.Exec(ctx, "ALTER SYSTEM RESET "+pgx.Identifier{name}.Sanitize())
-		} else if err == nil {
-			err = &Problem{
-				What: fmt.Sprintf("%s is not as pgraft needs it: it is set in %s", name, source),
-				Hint: "remove it there",
-			}
+		if err == nil {
+			err = overrule(ctx, conn, name, try)
 		}
 		hangUp(conn)
 		if err != nil {
 			return nil, fmt.Errorf("set %s: %w", name, err)
 		}
+	}
+}
+
+// overrule removes what stands against pgraft's value of a setting, at the first try, or says where it is.
+func overrule(ctx context.Context, conn *pgx.Conn, name string, try int) error {
+	if try == 0 {
+		_, err := conn.Exec(ctx, "ALTER SYSTEM RESET "+pgx.Identifier{name}.Sanitize())
+		return err
+	}
+	source, err := sourceOf(ctx, conn, name)
+	if err != nil {
+		return err
+	}
+	return &Problem{
+		What: fmt.Sprintf("%s is not as pgraft needs it: its value comes from %s", name, source),
+		Hint: "remove it there",
 	}
 }
 
