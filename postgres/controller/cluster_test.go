@@ -115,6 +115,8 @@ type node struct {
 	raft    *raft
 	cluster *cluster
 	ctl     *controller.Controller
+	armed   string // where the next agent dies
+	death   *death // of the agent that runs now
 	mu      sync.Mutex
 	events  []controller.Event
 }
@@ -224,8 +226,9 @@ func (n *node) logger(name string) hclog.Logger {
 // open starts the node's controller.
 func (n *node) open() {
 	n.t.Helper()
+	n.death = &death{point: n.armed}
 	ctl, err := controller.Open(controller.Config{
-		ServerID: n.id, NodeID: n.number, DataDir: n.agentDir(), Postgres: controller.Hands{Server: n.server}, Raft: n.raft, Registry: n.cluster,
+		ServerID: n.id, NodeID: n.number, DataDir: n.agentDir(), Postgres: mortal{controller.Hands{Server: n.server}, n.death}, Raft: mortalRaft{n.raft, n.death}, Registry: n.cluster,
 		CanFailover: func() bool { return true },
 		OnEvent: func(e controller.Event) {
 			n.mu.Lock()
@@ -323,15 +326,24 @@ func (c *cluster) lead() {
 	var wg sync.WaitGroup
 	c.t.Cleanup(func() { cancel(); wg.Wait() })
 	wg.Go(func() {
+		since := time.Now()
 		for {
 			state, changed := c.raft.read()
-			if r, ok, _ := primacy.Choose(state, nil); ok {
+			late := make(<-chan time.Time)
+			r, ok, _ := primacy.Choose(state, nil)
+			if ok && state.Target != "" && r.ServerID != state.Target && time.Since(since) < 3*time.Second {
+				late = time.After(100 * time.Millisecond) // the target may be on its way
+			} else if ok {
 				_ = c.raft.apply(primacy.PromoteOp{Epoch: state.Epoch, ServerID: r.ServerID}) // refused when it is late
 			}
 			select {
 			case <-ctx.Done():
 				return
 			case <-changed:
+			case <-late:
+			}
+			if now, _ := c.raft.read(); now.Epoch != state.Epoch {
+				since = time.Now()
 			}
 		}
 	})

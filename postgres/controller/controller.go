@@ -74,7 +74,11 @@ type memo struct {
 	barrier   *Barrier
 	acked     wal.LSN
 	ackedAt   time.Time
-	seen      wal.LSN   // the latest position seen live
+	seen      wal.LSN // the latest position seen live
+	timeline  wal.Timeline
+	pidSince  time.Time
+	bad       map[string]string // cluster-wide settings that PostgreSQL does not take, and why
+	badWhy    string
 	endedAt   time.Time // when commits that wait were last ended
 	kept      string    // slots that were looked after, and when
 	keptAt    time.Time

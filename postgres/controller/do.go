@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ func (c *Controller) perform(ctx context.Context, in *Inputs, step Step) error {
 	began := time.Now()
 	err := c.act(ctx, in, step)
 	c.memo.filesAt = time.Time{} // whatever was done, look again
-	if c.memo.pid == 0 || step.Do == Clone || step.Do == Rewind || step.Do == InitDB {
+	if c.memo.pid == 0 || step.Do == Clone || step.Do == Rewind || step.Do == InitDB || step.Do == PromoteSelf {
 		c.memo.filesFor = -1
 	}
 	if err != nil {
@@ -163,9 +164,9 @@ func (c *Controller) tell(in *Inputs, op primacy.Op) {
 	case primacy.AckedOp:
 		c.memo.acked, c.memo.ackedAt = op.LSN, time.Now()
 	case primacy.ReportOp:
-		c.event("report", fmt.Sprintf("%%s told in %s ms that its WAL ends at %s", ms(in.Since), op.Report.Position), c.memo.took)
+		c.event("report", fmt.Sprintf("%%s told in %s ms that its WAL ends at %s", ms(time.Since(c.memo.since)), op.Report.Position), c.memo.took)
 	case primacy.ReadyOp:
-		c.event("ready", fmt.Sprintf("%%s was ready %s ms after it was chosen", ms(in.Since)), c.memo.took)
+		c.event("ready", fmt.Sprintf("%%s was ready %s ms after it was chosen", ms(time.Since(c.memo.since))), c.memo.took)
 	}
 }
 
@@ -226,6 +227,17 @@ func (c *Controller) whileEpoch(ctx context.Context, in *Inputs) (context.Contex
 // configure writes a configuration and, where something runs, brings it into force.
 func (c *Controller) configure(ctx context.Context, conf *Conf, running bool) error {
 	c.memo.inForce = nil
+	err := c.write(ctx, conf, running)
+	if err != nil && c.distrust(conf, err) {
+		err = c.write(ctx, conf, running)
+	}
+	if err == nil {
+		c.memo.inForce = conf
+	}
+	return err
+}
+
+func (c *Controller) write(ctx context.Context, conf *Conf, running bool) error {
 	changes, err := c.cfg.Postgres.Configure(ctx, c.settings(conf))
 	if err != nil {
 		return fmt.Errorf("write configuration: %w", err)
@@ -233,19 +245,38 @@ func (c *Controller) configure(ctx context.Context, conf *Conf, running bool) er
 	for _, change := range changes {
 		c.logger.Info("configuration changed", "change", change)
 	}
-	if running && len(changes) > 0 {
-		ctx, cancel := context.WithTimeout(ctx, shortTime)
-		defer cancel()
-		if err := c.cfg.Postgres.Reload(ctx); err != nil {
-			return fmt.Errorf("reload configuration: %w", err)
-		}
+	if !running || len(changes) == 0 {
+		return nil
 	}
-	c.memo.inForce = conf
+	ctx, cancel := context.WithTimeout(ctx, shortTime)
+	defer cancel()
+	if err := c.cfg.Postgres.Reload(ctx); err != nil {
+		return fmt.Errorf("reload configuration: %w", err)
+	}
 	return nil
 }
 
+// distrust leaves the cluster-wide settings out from now on, until they change, if PostgreSQL may have refused the
+// configuration for them: it then takes nothing of it, and neither a fence nor a promotion may depend on that.
+func (c *Controller) distrust(conf *Conf, err error) bool {
+	var problem *managed.Problem
+	if !errors.As(err, &problem) || len(conf.Wanted) == 0 || maps.Equal(c.memo.bad, conf.Wanted) {
+		return false
+	}
+	c.logger.Error("leaving the cluster-wide settings out", "error", err)
+	c.memo.bad, c.memo.badWhy = maps.Clone(conf.Wanted), "the cluster-wide settings are left out here: "+err.Error()
+	return true
+}
+
 func (c *Controller) settings(conf *Conf) Settings {
-	s := Settings{Cluster: conf.Wanted, SyncNames: conf.SyncNames, ReadOnly: conf.ReadOnly, Gated: conf.Gated}
+	if len(c.memo.bad) > 0 && !maps.Equal(c.memo.bad, conf.Wanted) {
+		c.memo.bad, c.memo.badWhy = nil, ""
+	}
+	wanted := conf.Wanted
+	if len(c.memo.bad) > 0 {
+		wanted = nil
+	}
+	s := Settings{Cluster: wanted, SyncNames: conf.SyncNames, ReadOnly: conf.ReadOnly, Gated: conf.Gated}
 	if conf.Follow != 0 {
 		s.Conninfo, s.Slot = c.conninfo(conf.Source, conf.Name), conf.Source.Slot
 	}
@@ -326,11 +357,13 @@ func (c *Controller) doHousekeep(ctx context.Context, in *Inputs) error {
 	if !in.Live.InRecovery {
 		err = c.cfg.Postgres.EnsureRole(ctx, in.State.Secret)
 	}
-	// What can't be done now must not keep the primary from anything else.
-	c.memo.kept, c.memo.keptAt = wanted, time.Now()
 	settled := in.Since > settledAfter
-	if err = errors.Join(err, c.cfg.Postgres.EnsureSlots(ctx, strings.Fields(wanted)[1:], settled)); err != nil {
-		return fmt.Errorf("look after roles and slots: %w", err)
+	err = errors.Join(err, c.cfg.Postgres.EnsureSlots(ctx, strings.Fields(wanted)[1:], settled))
+	c.memo.kept, c.memo.keptAt = wanted, time.Now()
+	if err != nil {
+		// It must not keep the server from anything else: it is tried again in a while.
+		c.memo.kept = strings.Fields(wanted)[0]
+		c.logger.Warn("roles and slots are not as they should be", "error", err)
 	}
 	return nil
 }

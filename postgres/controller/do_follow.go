@@ -34,7 +34,12 @@ func (c *Controller) doCutOff(ctx context.Context, in *Inputs) error {
 	ctx, cancel := context.WithTimeout(ctx, shortTime)
 	defer cancel()
 	c.memo.inForce = nil
-	if err := c.cfg.Postgres.CutOff(ctx, c.settings(in.cutConf())); err != nil {
+	conf := in.cutConf()
+	err := c.cfg.Postgres.CutOff(ctx, c.settings(conf))
+	if err != nil && c.distrust(conf, err) {
+		err = c.cfg.Postgres.CutOff(ctx, c.settings(conf))
+	}
+	if err != nil {
 		return fmt.Errorf("cut off: %w", err)
 	}
 	began = c.lap("cut", began)
@@ -77,6 +82,7 @@ func (c *Controller) begin(in *Inputs, kind WorkKind, why string) error {
 			return err
 		}
 	}
+	c.memo.seen = 0
 	local.Following = in.State.Epoch
 	local.Work = &Work{Kind: kind, Epoch: in.State.Epoch, Why: why}
 	return c.save(local)

@@ -113,8 +113,8 @@ func (c *Controller) doPromote(ctx context.Context, in *Inputs, step Step) error
 	if err != nil {
 		return err
 	}
-	if err := c.cfg.Postgres.EnsureSlots(ctx, strings.Fields(c.slots())[1:], false); err != nil {
-		return fmt.Errorf("make replication slots: %w", err)
+	if err := c.slotsForFollowers(ctx); err != nil {
+		return err
 	}
 	c.lap("slots", began)
 	c.wg.Go(func() { c.checkpoint(ctx) })
@@ -123,6 +123,19 @@ func (c *Controller) doPromote(ctx context.Context, in *Inputs, step Step) error
 		Timeline: timeline, Switch: at, Unready: unready(in, c.memo.local.Timelines, history),
 	}
 	return c.propose(ctx, in, Step{Op: op})
+}
+
+// slotsForFollowers makes the slots that the others ask for as soon as they hear of the promotion, unless it was done
+// while this was a standby.
+func (c *Controller) slotsForFollowers(ctx context.Context) error {
+	names := strings.Fields(c.slots())[1:]
+	if kept := strings.Fields(c.memo.kept); len(kept) > 0 && slices.Equal(kept[1:], names) {
+		return nil
+	}
+	if err := c.cfg.Postgres.EnsureSlots(ctx, names, false); err != nil {
+		return fmt.Errorf("make replication slots: %w", err)
+	}
+	return nil
 }
 
 // lap adds a step's time to this epoch's and returns when the next one begins.

@@ -41,7 +41,7 @@ func (c *Controller) gather(ctx context.Context) Inputs {
 	in.Died, in.Starting, in.Barrier, in.Acked = m.died, m.starting, m.barrier, m.acked
 	in.EndWaiting = now.Sub(m.endedAt) >= endEvery
 	in.AckedDue = now.Sub(m.ackedAt) >= ackedEvery
-	in.Housekeeping = m.kept != c.slots() || now.Sub(m.keptAt) >= keepEvery
+	in.Housekeeping = m.kept != c.slots() && now.Sub(m.keptAt) >= time.Second || now.Sub(m.keptAt) >= keepEvery
 	in.Source = c.source(in.State)
 	c.mu.Lock()
 	in.Asked = c.asked
@@ -76,24 +76,45 @@ func (c *Controller) gatherProcess(ctx context.Context, in *Inputs, now time.Tim
 		if pid != 0 {
 			m.died, m.tries = false, 0
 		}
-		m.pid, m.led, m.cut, m.starting, m.barrier, m.filesFor = pid, false, nil, 0, nil, -1
+		just := m.died && m.led
+		if pid != 0 {
+			m.kept = "" // it may be another copy
+		}
+		m.pid, m.led, m.cut, m.starting, m.barrier, m.filesFor, m.pidSince = pid, false, nil, 0, nil, -1, now
+		if just {
+			c.gatherDead(in)
+			return
+		}
 	}
 	m.exited = c.cfg.Postgres.Exited()
 	in.Running = m.pid != 0
 	if m.filesFor != m.pid || !in.Running && now.Sub(m.filesAt) > filesAge {
 		files, err := c.cfg.Postgres.Inspect(ctx)
-		if err != nil {
-			in.Problem = err.Error()
-			m.filesFor = -1
+		switch {
+		case err == nil:
+			m.files, m.filesFor, m.filesAt = files, m.pid, now
+		case !in.Running:
+			in.Problem, m.filesFor = err.Error(), -1
 			return
+		default:
+			// What runs must be fenced all the same.
+			m.files, m.filesFor, m.problem = Files{Standby: true}, -1, err.Error()
 		}
-		m.files, m.filesFor, m.filesAt = files, m.pid, now
 	}
 	in.Files = m.files
 	in.Replaced = c.replaced(in)
 	if in.State.Major != 0 && !in.Files.Empty && in.Files.Major != 0 && in.Files.Major != in.State.Major {
 		in.Problem = fmt.Sprintf("the data directory is PostgreSQL %d's and the cluster's version is %d", in.Files.Major, in.State.Major)
 	}
+}
+
+// gatherDead tells what is known at once about a primary that has just died: looking at its files would take longer
+// than the others need to hear of it.
+func (c *Controller) gatherDead(in *Inputs) {
+	m := &c.memo
+	m.exited = nil
+	in.Files = m.files
+	in.Files.Standby, in.Files.InOrder, in.Files.Timeline = false, false, m.timeline
 }
 
 // replaced reports whether the directory is another one than the record's. One that is the cluster's only copy may
@@ -147,9 +168,15 @@ func (c *Controller) learn(in *Inputs, now time.Time) {
 			m.starting = live.LSN
 		}
 	}
-	m.seen = live.LSN
+	m.seen, m.timeline = live.LSN, live.Timeline
 	local, dirty := m.local.clone(), false
 	if _, known := local.Timelines[live.Timeline]; !known && epoch != 0 {
+		// Those between may have been passed too quickly to be seen.
+		for _, b := range primacy.Chain(in.State.Lineage, epoch) {
+			if _, known := local.Timelines[b.Timeline]; !known && b.Timeline < live.Timeline {
+				local.setTimeline(b.Timeline, b.Epoch)
+			}
+		}
 		local.setTimeline(live.Timeline, epoch)
 		dirty = true
 	}

@@ -10,7 +10,9 @@ import (
 
 // Paces of the loop that are no configuration.
 const (
-	soonPause  = 3 * time.Millisecond
+	soonPause = 3 * time.Millisecond
+	// patience is how long a PostgreSQL that starts is asked that often: it writes each refusal to its log.
+	patience   = time.Second
 	firstPause = 20 * time.Millisecond // after a step that failed; doubles
 	lastPause  = 5 * time.Second
 )
@@ -34,7 +36,7 @@ func (c *Controller) run(ctx context.Context) {
 // pace is how long to wait when there is nothing to do.
 func (c *Controller) pace(in *Inputs, step Step) time.Duration {
 	switch {
-	case step.Soon:
+	case step.Soon && (in.Live != nil || !in.Running || time.Since(c.memo.pidSince) < patience):
 		return soonPause
 	case in.State.Phase == primacy.PhaseReady && in.State.Handover == "" && in.State.Next == nil && !step.Problem:
 		return c.cfg.Idle

@@ -77,10 +77,8 @@ func planLeading(in Inputs) Step {
 		return planDown(in)
 	}
 	switch {
-	case in.Live == nil && in.Files.Standby:
-		return planUnfit(in, "the primary runs as a standby")
 	case in.Live == nil:
-		return soon("PostgreSQL is starting")
+		return soon("PostgreSQL is starting, or does not answer")
 	case in.Live.InRecovery:
 		return planUnfit(in, "the primary runs as a standby")
 	case in.epoch(in.Live.Timeline) != in.State.Epoch:

@@ -141,14 +141,22 @@ func rejoinAside(chain []primacy.Branch, c Copy) Verdict {
 		c.Epoch, c.Timeline, c.LSN))
 }
 
-// rewindOrClone chooses pg_rewind unless it would be fooled: it takes timelines of one number for one timeline.
+// rewindOrClone chooses pg_rewind unless it would be fooled: it takes timelines of one number for one timeline. The
+// record knows each timeline of the copy, so that a lower one that it does not know may be anything.
 func rewindOrClone(chain []primacy.Branch, c Copy, from wal.LSN, why string) Verdict {
 	for _, b := range chain {
 		own, known := c.Timelines[b.Timeline]
-		if known && own != b.Epoch {
+		if b.Timeline == c.Timeline {
+			own, known = c.Epoch, true
+		}
+		switch {
+		case known && own != b.Epoch:
 			return Verdict{How: RejoinClone, From: from, Why: fmt.Sprintf(
 				"%s; it can't be rewound: its timeline %d began with epoch %d, and the primary's of that number with epoch %d",
 				why, b.Timeline, own, b.Epoch)}
+		case !known && b.Timeline < c.Timeline:
+			return Verdict{How: RejoinClone, From: from, Why: fmt.Sprintf(
+				"%s; it can't be rewound: nobody knows whether its timeline %d is the primary's", why, b.Timeline)}
 		}
 	}
 	return Verdict{How: RejoinRewind, Why: why, From: from}

@@ -158,6 +158,9 @@ func (c *Controller) makeStatus(in *Inputs, step Step) Status {
 		Role: roleOf(in, step), Action: step.Do, Why: step.Why, Epoch: in.State.Epoch, Memory: in.Local.Memory,
 		Timeline: in.Files.Timeline, LSN: in.Local.Position.LSN, Problem: c.memo.problem, Gated: in.Local.Unconfirmed,
 	}
+	if s.Problem == "" {
+		s.Problem = c.memo.badWhy
+	}
 	if step.Problem {
 		s.Problem = step.Why
 	}
@@ -215,8 +218,8 @@ func (c *Controller) makeView(in *Inputs, s Status) View {
 		v.Standby, v.Streaming = in.Live.InRecovery, in.Live.Streaming
 		v.Standbys, v.Pending = slices.Clone(in.Live.Standbys), slices.Clone(in.Live.Pending)
 	}
-	v.Restarting = in.Live == nil && !in.Died && s.Problem == "" &&
-		(in.Running || s.Action == StartPrimary || s.Action == StartStandby || s.Action == Restart || s.Action == HandOver)
+	v.Restarting = !in.Died && s.Problem == "" && (in.Running && in.Live == nil ||
+		slices.Contains([]Action{StartPrimary, StartStandby, Restart, HandOver}, s.Action))
 	if role := fmt.Sprint(s.Role, v.Running, v.Answering); role != c.memo.role {
 		c.memo.role, c.memo.roleSince = role, time.Now()
 	}
