@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/pgraft/pgraft/agent/failover"
 	"github.com/pgraft/pgraft/agent/httpapi"
 	"github.com/pgraft/pgraft/agent/leader"
 	"github.com/pgraft/pgraft/agent/probe"
@@ -53,12 +54,16 @@ type Agent struct {
 	prober    *probe.Prober
 	duties    *leader.Duties
 	database  *database // nil on a witness
+	managed   *managedPostgres
+	failover  *failover.Watch // nil where no PostgreSQL is managed
+	proof     *quorumProof
 	metrics   *telemetry.Metrics
 	board     httpapi.MemberBoard
 	http      *httpapi.Server
 
 	gossipNow     atomic.Pointer[membership.Membership] // gossip, as consensus sees it before and after it opened
 	statusChanged chan struct{}
+	lifetime      context.Context // Run's: for what watches until the agent stops
 	stop          context.CancelCauseFunc
 	closers       []func() error
 	loops         sync.WaitGroup // the agent's own goroutines
@@ -73,7 +78,7 @@ func New(opts Options) (*Agent, error) {
 	if opts.Config == nil || opts.Logger == nil {
 		return nil, errors.New("configure agent: no configuration or no logger")
 	}
-	a := &Agent{opts: opts, cfg: opts.Config, log: opts.Logger, statusChanged: make(chan struct{}, 1)}
+	a := &Agent{opts: opts, cfg: opts.Config, log: opts.Logger, statusChanged: make(chan struct{}, 1), proof: newQuorumProof()}
 	a.files.Store(opts.Config)
 	a.live.Store(opts.Config)
 	none := ""
@@ -86,7 +91,7 @@ func New(opts Options) (*Agent, error) {
 func (a *Agent) Run(ctx context.Context) error {
 	ctx, a.stop = context.WithCancelCause(ctx)
 	defer a.stop(nil)
-	a.started = time.Now()
+	a.started, a.lifetime = time.Now(), ctx
 	if err := a.open(ctx); err != nil {
 		return errors.Join(err, a.close())
 	}
@@ -130,8 +135,10 @@ func (a *Agent) open(ctx context.Context) error {
 		{"collect metrics", a.openMetrics},
 		{"start consensus", a.openConsensus},
 		{"start gossip", a.openGossip},
+		{"prepare PostgreSQL", a.openManaged},
 		{"watch PostgreSQL", a.openDatabase},
 		{"prepare the duties", a.openDuties},
+		{"prepare failover", a.openFailover},
 		{"serve the API", a.openHTTP},
 		{"serve the console", a.openConsole},
 		{"begin work", a.openLoops},

@@ -48,9 +48,14 @@ func (d *database) connect(ctx context.Context) (*pgx.Conn, error) {
 }
 
 func connectPostgres(ctx context.Context, cfg *config.Config) (*pgx.Conn, error) {
-	conninfo, err := pgx.ParseConfig(cfg.Postgres.DSN)
+	conninfo, err := pgx.ParseConfig(localDSN(cfg))
 	if err != nil {
 		return nil, fmt.Errorf("read postgres.dsn: %w", err)
+	}
+	if cfg.Managed() {
+		// Ours must get through where commits wait for standbys, and where clients may not write.
+		conninfo.RuntimeParams["synchronous_commit"] = "local"
+		conninfo.RuntimeParams["default_transaction_read_only"] = "off"
 	}
 	conninfo.Database = cfg.Postgres.Database
 	if _, set := conninfo.RuntimeParams["application_name"]; !set {
@@ -61,6 +66,15 @@ func connectPostgres(ctx context.Context, cfg *config.Config) (*pgx.Conn, error)
 		return nil, err // the caller says what it connects for
 	}
 	return conn, nil
+}
+
+// localDSN is how the agent reaches its PostgreSQL: one that it runs itself lets it in by its socket.
+func localDSN(cfg *config.Config) string {
+	if !cfg.Managed() {
+		return cfg.Postgres.DSN
+	}
+	return fmt.Sprintf("host=%s port=%d user=postgres sslmode=disable target_session_attrs=any",
+		postgres.QuoteConninfo(cfg.PostgresSocketDir()), cfg.PostgresPort())
 }
 
 // prepare installs or upgrades schema and functions.
@@ -125,6 +139,9 @@ func (d *database) status() api.PostgresStatus {
 	d.mu.Lock()
 	s.ExtensionVersion = d.version
 	d.mu.Unlock()
+	if s.ExtensionVersion == "" {
+		s.ExtensionVersion = state.Health.ExtensionVersion // on a standby it came from the primary
+	}
 	switch {
 	case applier.LastError != "":
 		s.Error, s.ErrorSince = applier.LastError, applier.ErrorSince
@@ -159,6 +176,9 @@ func readPostgresDefaults(ctx context.Context, cfg *config.Config, log hclog.Log
 	ctx, cancel := context.WithTimeout(ctx, settingsTimeout)
 	defer cancel()
 	conn, err := connectPostgres(ctx, cfg)
+	if err != nil && cfg.Managed() {
+		return nil // it is this agent's to start it
+	}
 	if err != nil {
 		log.Warn("PostgreSQL did not answer at start: its pgraft.* settings count from the next start on", "error", err)
 		return nil

@@ -37,7 +37,9 @@ func (a *Agent) handleInternal() {
 func (a *Agent) serveProbe(w http.ResponseWriter, r *http.Request) {
 	stats, store, pg := a.raft.Stats(), a.fsm.Store(), a.database.status()
 	s := a.Status()
+	server, replicas := probeServer(a.serverStatus())
 	writeJSON(w, http.StatusOK, probe.Answer{
+		Server: server, Replicas: replicas,
 		ServerID: s.ServerID, NodeID: s.NodeID, Name: s.Name, ClusterID: s.ClusterID, Term: stats.Term, State: s.State,
 		LastIndex: stats.LastIndex, CommitIndex: stats.CommitIndex, AppliedIndex: store.Index(),
 		GossipAddress: a.gossip.Local().Address.String(), Role: s.Role,

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-memdb"
@@ -40,7 +41,12 @@ func (a *Agent) startDuties(ctx context.Context) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		var wg sync.WaitGroup
+		if a.failover != nil {
+			wg.Go(func() { a.failover.Run(ctx) })
+		}
 		a.duties.Run(ctx)
+		wg.Wait()
 	}()
 	return func() {
 		cancel()

@@ -203,6 +203,10 @@ func (a *Agent) openLoops(ctx context.Context) error {
 	if a.database != nil {
 		a.loop(ctx, a.database.runWake)
 	}
+	if a.managed != nil {
+		a.loop(ctx, a.runProof)
+		a.loop(ctx, a.runManaged)
+	}
 	return nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/pgraft/pgraft/agent/httpapi"
 	"github.com/pgraft/pgraft/internal/version"
 	"github.com/pgraft/pgraft/pgext"
@@ -15,12 +17,19 @@ import (
 
 // openHTTP serves the API on its own port, and what other agents send on at the internal one.
 func (a *Agent) openHTTP(context.Context) error {
-	a.http = httpapi.New(httpapi.Config{
+	hc := httpapi.Config{
 		Logger: a.log.Named("http"), FSM: a.fsm, Status: a, Proposer: proposer{a}, Reader: reader{a}, Sessions: sessions{a},
 		Members: &a.board, Agent: lifecycle{a}, Operator: operator{a}, Keyring: keyrings{a}, Snapshots: snapshots{a},
 		LeaderProxy: a.metrics.RPCTransport("api", leaderTransport{a}), Metrics: a.metrics.Handler(), Observe: a.metrics.ObserveHTTP,
-		TempDir: a.cfg.DataDir, Version: version.Version,
-	})
+		TempDir: a.cfg.DataDir, Version: version.Version, Primacy: a.primacy,
+		NodeProxy: func(id string) http.RoundTripper {
+			return a.metrics.RPCTransport("api", a.raft.PeerTransport(raft.ServerID(id)))
+		},
+	}
+	if a.failover != nil {
+		hc.Cluster = clusterOrders{a}
+	}
+	a.http = httpapi.New(hc)
 	server := a.http.HTTPServer()
 	listener, err := listen("HTTP API", "ports.http", a.cfg.HTTPAddr())
 	if err != nil {
