@@ -117,7 +117,7 @@ func (m *Monitor) look(ctx context.Context, conn *pgx.Conn, lastFull time.Time) 
 	}
 	state, _ := m.State()
 	health, err := state.Health, state.Err
-	if time.Since(lastFull) >= fullCheckEvery || err != nil {
+	if time.Since(lastFull) >= fullCheckEvery || err != nil || health.ExtensionVersion == "" {
 		health, err = Check(ctx, conn)
 		lastFull = time.Now()
 	} else {
