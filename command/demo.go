@@ -18,10 +18,10 @@ func (c *demoCmd) spec() spec {
 	return spec{
 		name: "demo", ownSignals: true,
 		synopsis: "Run a whole cluster on this machine to try pgraft out",
-		help: "Starts N PostgreSQL servers with an agent each, prints what to try, and runs until Ctrl-C; then everything is " +
+		help: "Starts N agents, which make a primary PostgreSQL and standbys of it, prints what to try, and runs until Ctrl-C; then everything is " +
 			"stopped and removed. DIR/cluster.json describes the cluster as soon as it is ready. Node i uses the ports from P+10·i: " +
 			"HTTP, Raft, gossip, console (a Unix socket's number) and PostgreSQL. Needs PostgreSQL's server programs.",
-		examples: []string{"pgraft demo", "pgraft demo -nodes=5 -dir=/tmp/five -base-port=8400 -keep"},
+		examples: []string{"pgraft demo", "pgraft demo -external", "pgraft demo -nodes=5 -dir=/tmp/five -base-port=8400 -keep"},
 	}
 }
 
@@ -30,6 +30,7 @@ func (c *demoCmd) flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.cfg.Dir, "dir", "", "`directory` for all data; it must be empty or not exist (default: a temporary one)")
 	fs.IntVar(&c.cfg.BasePort, "base-port", 7400, "the first `port`")
 	fs.BoolVar(&c.cfg.Keep, "keep", false, "leave the data when it ends")
+	fs.BoolVar(&c.cfg.External, "external", false, "independent PostgreSQL servers instead of a primary with standbys")
 }
 
 func (c *demoCmd) run(ctx context.Context, x *call) error {

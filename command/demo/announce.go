@@ -4,32 +4,33 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/pgraft/pgraft/api"
 )
 
 // announce prints what to try.
 func (c *cluster) announce() {
-	leader := ""
-	if s, err := c.nodes[0].status(context.Background()); err == nil {
-		leader = s.LeaderName
+	s, err := c.nodes[0].status(context.Background())
+	if err != nil {
+		s = api.Status{}
 	}
-	text := announcement(c.cfg.Dir, c.nodes, leader)
+	text := announcement(c.cfg.Dir, c.nodes, &s)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	fmt.Fprint(c.cfg.Out, text)
 }
 
 // announcement has each node's connection string on a line of its own, so that a script can pick it.
-func announcement(dir string, nodes []*node, leader string) string {
+func announcement(dir string, nodes []*node, s *api.Status) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%d nodes are ready in %s. Connection strings, one per PostgreSQL:\n\n", len(nodes), dir)
 	for _, n := range nodes {
 		fmt.Fprintln(&b, n.conninfo())
 	}
-	first, other, victim := nodes[0], nodes[min(1, len(nodes)-1)], nodes[0]
-	for _, n := range nodes {
-		if n.name == leader {
-			victim = n
-		}
+	first, other := nodes[0], nodes[min(1, len(nodes)-1)]
+	if !first.external {
+		primary := named(nodes, nameOf(s, s.PrimaryID))
+		fmt.Fprintf(&b, "\nThe primary is %s. Whichever it is, this one finds it:\n\n%s\n", primary.name, multiHost(nodes))
 	}
 	fmt.Fprintf(&b, `
 Ask any node, write on any node:
@@ -42,11 +43,52 @@ HTTP and the command line:
   curl %[5]s/v1/status
   export PGRAFT_HTTP_ADDR=%[5]s && pgraft status
 `, first.conninfo(), other.conninfo(), first.runDir, first.port(portConsole), other.httpURL())
-	fmt.Fprintf(&b, `Kill an agent (%s is the leader's) and start it again:
-  kill -9 %d
-  pgraft agent -config=%s
-
-Ctrl-C stops everything.
-`, victim.name, victim.agentPID, victim.configFile())
+	b.WriteString(toKill(nodes, s))
+	b.WriteString("\nCtrl-C stops everything.\n")
 	return b.String()
+}
+
+// toKill says how to see a failover.
+func toKill(nodes []*node, s *api.Status) string {
+	victim := named(nodes, s.LeaderName)
+	if nodes[0].external {
+		return fmt.Sprintf("Kill an agent (%s is the leader's) and start it again:\n  kill -9 %d\n  pgraft agent -config=%s\n",
+			victim.name, victim.agentPID, victim.configFile())
+	}
+	victim = named(nodes, nameOf(s, s.PrimaryID))
+	return fmt.Sprintf(`Load, in a second terminal, and a failover below it:
+  pgbench -i "%[1]s" && pgbench -T 60 -P 1 "%[1]s"
+  pgraft switchover
+Kill the primary %[2]s, PostgreSQL and agent, and start the agent again: it comes back as a standby:
+  kill -9 $(head -1 %[3]s/postmaster.pid) %[4]d
+  pgraft agent -config=%[5]s
+`, multiHost(nodes), victim.name, victim.pgData(), victim.agentPID, victim.configFile())
+}
+
+// multiHost is the connection string with which a client finds the primary.
+func multiHost(nodes []*node) string {
+	var hosts []string
+	for _, n := range nodes {
+		hosts = append(hosts, n.address(portPostgres))
+	}
+	return fmt.Sprintf("postgresql://%s@%s/postgres?target_session_attrs=read-write", nodes[0].superuser, strings.Join(hosts, ","))
+}
+
+// named returns the node of that name, else the first.
+func named(nodes []*node, name string) *node {
+	for _, n := range nodes {
+		if n.name == name {
+			return n
+		}
+	}
+	return nodes[0]
+}
+
+func nameOf(s *api.Status, nodeID int) string {
+	for _, n := range s.Nodes {
+		if n.NodeID == nodeID {
+			return n.Name
+		}
+	}
+	return ""
 }

@@ -2,7 +2,9 @@ package demo
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2/hclwrite"
 	"github.com/zclconf/go-cty/cty"
@@ -42,10 +44,21 @@ func renderConfig(n *node, all []*node) []byte {
 	number(ports, "console", n.port(portConsole))
 	body.AppendNewline()
 	pg := body.AppendNewBlock("postgres", nil).Body()
-	text(pg, "mode", "external")
-	text(pg, "dsn", n.conninfo()+" sslmode=disable")
 	text(pg, "database", "postgres")
 	text(pg, "advertise", n.address(portPostgres))
+	if n.external {
+		text(pg, "mode", "external")
+		text(pg, "dsn", n.conninfo()+" sslmode=disable")
+		return file.Bytes()
+	}
+	text(pg, "mode", "managed")
+	text(pg, "data_dir", n.pgData())
+	text(pg, "listen", n.address(portPostgres))
+	pg.SetAttributeValue("hba", cty.ListVal([]cty.Value{cty.StringVal("host all all " + host + "/32 trust")}))
+	params := pg.AppendNewBlock("parameters", nil).Body()
+	for _, name := range slices.Sorted(maps.Keys(smallServer)) {
+		text(params, name, smallServer[name])
+	}
 	return file.Bytes()
 }
 

@@ -20,6 +20,7 @@ type Config struct {
 	Dir      string // "": a temporary directory
 	BasePort int
 	Keep     bool   // leave Dir at the end
+	External bool   // independent PostgreSQL servers, which the demo runs, instead of a primary and standbys, which the agents do
 	Program  string // the pgraft binary that runs the agents
 	// Out gets what to try, Err the progress and what goes wrong meanwhile.
 	Out, Err io.Writer
@@ -102,16 +103,12 @@ func prepare(cfg Config) (*cluster, error) {
 }
 
 func (c *cluster) start(ctx context.Context) error {
-	c.sayf("Starting %d PostgreSQL servers in %s …", len(c.nodes), c.cfg.Dir)
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(startAtOnce)
-	for _, n := range c.nodes {
-		g.Go(func() error { return n.startServer(gctx) })
+	if c.cfg.External {
+		if err := c.startServers(ctx); err != nil {
+			return err
+		}
 	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	c.sayf("Starting the agents …")
+	c.sayf("Starting %d agents in %s …", len(c.nodes), c.cfg.Dir)
 	for _, n := range c.nodes {
 		if err := n.writeConfig(c.nodes); err != nil {
 			return err
@@ -126,6 +123,16 @@ func (c *cluster) start(ctx context.Context) error {
 		return err
 	}
 	return c.writeClusterFile(filepath.Join(c.cfg.Dir, "cluster.json"))
+}
+
+func (c *cluster) startServers(ctx context.Context) error {
+	c.sayf("Starting %d independent PostgreSQL servers in %s …", len(c.nodes), c.cfg.Dir)
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(startAtOnce)
+	for _, n := range c.nodes {
+		g.Go(func() error { return n.startServer(ctx) })
+	}
+	return g.Wait()
 }
 
 // stop stops what runs, whoever started it, and removes the directories.

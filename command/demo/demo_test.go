@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -54,10 +55,19 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestConfigIsValid(t *testing.T) {
+	for _, external := range []bool{false, true} {
+		t.Run(fmt.Sprintf("external=%v", external), func(t *testing.T) { testConfig(t, external) })
+	}
+}
+
+func testConfig(t *testing.T, external bool) {
 	nodes := threeNodes()
+	for _, n := range nodes {
+		n.external = external
+	}
 	nodes[1].runDir = `/tmp/a "quoted" ${dir} %{x}`
 	text := renderConfig(nodes[1], nodes)
-	golden(t, "agent.hcl", string(text))
+	golden(t, fmt.Sprintf("agent_external_%v.hcl", external), string(text))
 	cfg, warnings, err := config.LoadBytes("agent.hcl", text, config.LoadOptions{})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
@@ -93,14 +103,18 @@ func TestClusterFile(t *testing.T) {
 
 func TestAnnouncement(t *testing.T) {
 	nodes := threeNodes()
-	text := announcement("/tmp/demo", nodes, "pg3")
-	golden(t, "announcement.txt", text)
-	for _, n := range nodes {
-		if !strings.Contains(text, "\n"+n.conninfo()+"\n") {
-			t.Errorf("no line of its own for %s", n.name)
+	s := &api.Status{LeaderName: "pg3", PrimaryID: 2, Nodes: []api.NodeStatus{{NodeID: 1, Name: "pg1"}, {NodeID: 2, Name: "pg2"}}}
+	for _, file := range []string{"announcement.txt", "announcement_external.txt"} {
+		text := announcement("/tmp/demo", nodes, s)
+		golden(t, file, text)
+		for _, n := range nodes {
+			if !strings.Contains(text, "\n"+n.conninfo()+"\n") {
+				t.Errorf("no line of its own for %s", n.name)
+			}
+			n.external = true
 		}
 	}
-	announcement("/tmp/demo", nodes[:1], "")
+	announcement("/tmp/demo", nodes[:1], &api.Status{})
 }
 
 func TestMissing(t *testing.T) {

@@ -21,7 +21,7 @@ func StartDevServer(ctx context.Context, port int) (*DevServer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create directory: %w", err)
 	}
-	n := &node{name: "dev", basePort: port - portPostgres, dir: dir, serverDir: dir, superuser: "postgres"}
+	n := &node{name: "dev", basePort: port - portPostgres, dir: dir, serverDir: dir, superuser: "postgres", external: true}
 	s := &DevServer{node: n, dir: dir, extension: newExtensionFiles()}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(serverError(err), s.Close())

@@ -39,6 +39,7 @@ type node struct {
 	server    *postgres.Instance
 	agentPID  int
 	superuser string
+	external  bool // the demo runs PostgreSQL, and the agent finds it there
 }
 
 func (n *node) port(which int) int      { return n.basePort + which }
@@ -89,7 +90,7 @@ func (c *cluster) makeDirs() error {
 	for i := range c.cfg.Nodes {
 		name := fmt.Sprintf("pg%d", i+1)
 		n := &node{
-			name: name, basePort: c.cfg.BasePort + portsPerNode*i, superuser: "postgres",
+			name: name, basePort: c.cfg.BasePort + portsPerNode*i, superuser: "postgres", external: c.cfg.External,
 			dir: filepath.Join(c.cfg.Dir, name), serverDir: filepath.Join(serverRoot, name),
 		}
 		if err := c.makeNodeDirs(n); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/pgraft/pgraft/postgres"
@@ -16,6 +17,9 @@ const (
 	killStop      = 10 * time.Second
 )
 
+// smallServer fits several PostgreSQL servers on one machine.
+var smallServer = map[string]string{"shared_buffers": "32MB", "max_connections": "50"}
+
 func (n *node) newServer() error {
 	var err error
 	n.server, err = newServer(n.pgData(), n.serverLog(), n.port(portPostgres), n.superuser)
@@ -24,11 +28,10 @@ func (n *node) newServer() error {
 
 // newServer describes a small PostgreSQL. It is durable; only initdb does without fsync, as nothing is lost if it fails.
 func newServer(dataDir, logFile string, port int, superuser string) (*postgres.Instance, error) {
+	params := map[string]string{"fsync": "on", "full_page_writes": "on"}
+	maps.Copy(params, smallServer)
 	return postgres.New(postgres.Config{
-		DataDir: dataDir, LogFile: logFile, Host: host, Port: port, Superuser: superuser, NoSync: true,
-		Params: map[string]string{
-			"fsync": "on", "full_page_writes": "on", "shared_buffers": "32MB", "max_connections": "50",
-		},
+		DataDir: dataDir, LogFile: logFile, Host: host, Port: port, Superuser: superuser, NoSync: true, Params: params,
 	})
 }
 

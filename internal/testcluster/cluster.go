@@ -19,6 +19,9 @@ import (
 type Options struct {
 	Nodes  int
 	NoRace bool // build without the race detector: for benchmarks
+	// Managed gives the cluster a primary and standbys, which the agents run. Without it each node's PostgreSQL is
+	// independent.
+	Managed bool
 	// Args are further arguments of `pgraft demo`.
 	Args []string
 }
@@ -90,6 +93,9 @@ func Start(tb testing.TB, opts Options) *Cluster {
 	args := append([]string{
 		"demo", "-nodes=" + strconv.Itoa(opts.Nodes), "-dir=" + c.Dir, "-base-port=" + strconv.Itoa(FreePorts(tb, 10*opts.Nodes)),
 	}, opts.Args...)
+	if !opts.Managed {
+		args = append(args, "-external")
+	}
 	c.demo = exec.Command(c.Binary, args...)
 	c.demo.Env, c.demo.Stdout, c.demo.Stderr = environ(), c.out, c.out
 	if err := c.demo.Start(); err != nil {

@@ -254,6 +254,25 @@ func (c *Cluster) Leader(among ...*Node) *Node {
 	return leader
 }
 
+// Primary waits until one of the nodes proves that its PostgreSQL is the primary and returns it.
+func (c *Cluster) Primary(among ...*Node) *Node {
+	c.tb.Helper()
+	if len(among) == 0 {
+		among = c.Nodes
+	}
+	var primary *Node
+	c.Eventually(60*time.Second, func() error {
+		for _, n := range among {
+			if s, err := c.Status(n); err == nil && s.Role == "primary" {
+				primary = n
+				return nil
+			}
+		}
+		return fmt.Errorf("no primary among %d nodes", len(among))
+	})
+	return primary
+}
+
 // Others are all nodes but one.
 func (c *Cluster) Others(not *Node) []*Node {
 	var others []*Node

@@ -16,8 +16,14 @@ ports {
 }
 
 postgres {
-  mode      = "external"
-  dsn       = "host=127.0.0.1 port=7414 dbname=postgres user=postgres sslmode=disable"
   database  = "postgres"
   advertise = "127.0.0.1:7414"
+  mode      = "managed"
+  data_dir  = "/tmp/demo/pg2/postgres"
+  listen    = "127.0.0.1:7414"
+  hba       = ["host all all 127.0.0.1/32 trust"]
+  parameters {
+    max_connections = "50"
+    shared_buffers  = "32MB"
+  }
 }
