@@ -76,7 +76,7 @@ func raftKeys() []Key {
 	longest := int64(5 * time.Minute)
 	return []Key{
 		{Path: "raft.heartbeat_timeout", Default: "the profile's", Example: `"300ms"`, Min: int64(10 * time.Millisecond), Max: longest,
-			Doc:   "A follower that hears no leader for so long asks for an election. The leader sends a heartbeat every tenth to fifth of it.",
+			Doc:   "A follower that hears no leader for so long asks for an election. The leader sends two to ten heartbeats within it.",
 			field: func(c *Config) any { return &c.Raft.HeartbeatTimeout }},
 		{Path: "raft.election_timeout", Default: "the profile's", Example: `"300ms"`, Min: int64(10 * time.Millisecond), Max: longest,
 			Doc:   "A candidate that has not won after so long tries again.",

@@ -46,7 +46,7 @@ func pgSettings() []pgSetting {
 			d, err := parsePGDuration(text)
 			return map[string]any{"raft.election_timeout": d, "raft.heartbeat_timeout": d}, err
 		}},
-		{pgHeartbeat, "a tenth of `raft.heartbeat_timeout`, in milliseconds, since the leader sends a heartbeat at least that often; no more than `pgraft.election_timeout` where both are set", func(text string) (map[string]any, error) {
+		{pgHeartbeat, "a tenth of `raft.heartbeat_timeout`, in milliseconds, since the leader sends up to ten heartbeats within that; no more than `pgraft.election_timeout` where both are set", func(text string) (map[string]any, error) {
 			d, err := parsePGDuration(text)
 			return map[string]any{"raft.heartbeat_timeout": d * heartbeatsPerTimeout}, err
 		}},

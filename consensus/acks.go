@@ -37,6 +37,16 @@ type acks struct {
 	servers  map[raft.ServerID]ack
 	promises map[raft.ServerID]time.Duration // heartbeat timeouts, as servers told them
 	advanced chan struct{}                   // closed and replaced with each answer
+	renewal  *renewal                        // nil when nobody waits for it
+}
+
+// renewal is what a caller of Node.LeaseRenewal waits for: answers of so many of the servers to heartbeats that were
+// sent at since or later.
+type renewal struct {
+	since   time.Time
+	servers []raft.ServerID
+	needed  int
+	done    chan struct{}
 }
 
 type ack struct {
@@ -71,6 +81,48 @@ func (a *acks) record(id raft.ServerID, term uint64, sent time.Time, lastLog uin
 	a.servers[id] = ack{sent: sent, heard: time.Now(), lastLog: max(lastLog, previous.lastLog)}
 	close(a.advanced)
 	a.advanced = make(chan struct{})
+	a.renew()
+}
+
+// awaitRenewal returns a channel that is closed when a quorum, self among it, has confirmed heartbeats that were sent at
+// since or later. Only the channel of the last call is.
+func (a *acks) awaitRenewal(configuration raft.Configuration, self raft.ServerID, since time.Time) <-chan struct{} {
+	r := &renewal{since: since, done: make(chan struct{})}
+	voters := 0
+	for _, server := range configuration.Servers {
+		if server.Suffrage != raft.Voter {
+			continue
+		}
+		voters++
+		if server.ID != self {
+			r.servers = append(r.servers, server.ID)
+		}
+	}
+	r.needed = voters/2 + 1 - (voters - len(r.servers))
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.renewal = r
+	if r.needed > 0 { // else no answer will tell: this server is alone
+		a.renew()
+	}
+	return r.done
+}
+
+// renew must be called with mu held.
+func (a *acks) renew() {
+	if a.renewal == nil {
+		return
+	}
+	confirmed := 0
+	for _, id := range a.renewal.servers {
+		if found, ok := a.servers[id]; ok && !found.sent.Before(a.renewal.since) {
+			confirmed++
+		}
+	}
+	if confirmed >= a.renewal.needed {
+		close(a.renewal.done)
+		a.renewal = nil
+	}
 }
 
 func (a *acks) promise(id raft.ServerID, heartbeat time.Duration) {

@@ -136,3 +136,28 @@ func StepDown(n *Node) { n.stepDown(n.raft.CurrentTerm()) }
 
 // CloseLogUnder closes the log's files under a running server, as raft-wal's own end of a segment does on a full disk.
 func CloseLogUnder(n *Node) error { return n.store.wal.wal.Close() }
+
+// Renewed returns a channel that is closed when a quorum has confirmed heartbeats sent at since or later.
+func (a Acks) Renewed(c raft.Configuration, self raft.ServerID, since time.Time) <-chan struct{} {
+	return a.acks.awaitRenewal(c, self, since)
+}
+
+// Pacer is what makes heartbeats one beat.
+type Pacer struct{ pacer *pacer }
+
+// NewPacer returns one with a beat of two fifths of the lease.
+func NewPacer(leaderLease time.Duration) Pacer { return Pacer{newPacer(leaderLease)} }
+
+// Take says how long a heartbeat has to wait; if not at all, it counts as sent.
+func (p Pacer) Take(id raft.ServerID, now time.Time) time.Duration {
+	left, _ := p.pacer.take(id, now)
+	return max(left, 0)
+}
+
+// Hurry lets heartbeats go.
+func (p Pacer) Hurry(now time.Time) { p.pacer.hurry(now) }
+
+// NewPipeline wraps raft's connection for entries.
+func NewPipeline(inner raft.AppendPipeline, limit time.Duration, commit func(term uint64) (uint64, bool)) raft.AppendPipeline {
+	return newPipeline(inner, limit, commit)
+}

@@ -66,6 +66,9 @@ func replace(ch chan bool, value bool) {
 // word only: two times the same in a row mean that there was a change and a change back in between.
 func (n *Node) NotifyLeadership() <-chan bool { return n.leadership.subscribe() }
 
+// LeaderChanged returns a channel that is closed when this server's state, or the leader that it knows, changes.
+func (n *Node) LeaderChanged() <-chan struct{} { return n.leadership.change() }
+
 // observe is called by raft, on its main goroutine, with all that it observes.
 func (n *Node) observe(observation *raft.Observation) bool {
 	switch data := observation.Data.(type) {

@@ -293,6 +293,9 @@ func (n *Node) Leader() (raft.ServerID, string) {
 // IsLeader reports whether this server takes itself for the leader. It may be deposed without knowing: see Lease.
 func (n *Node) IsLeader() bool { return n.raft.State() == raft.Leader }
 
+// Term returns the term that this server is in.
+func (n *Node) Term() uint64 { return n.raft.CurrentTerm() }
+
 func (n *Node) hasOtherVoters() bool {
 	for _, server := range n.latestConfiguration().Servers {
 		if server.Suffrage == raft.Voter && server.ID != n.cfg.ServerID {

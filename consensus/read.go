@@ -41,6 +41,19 @@ func (n *Node) Lease() (until time.Time, ok bool) {
 	return until, true
 }
 
+// LeaseRenewal returns a channel that is closed when the lease can be had for longer than at the time of the call: a
+// quorum has answered the next beat of heartbeats. It serves one caller, who calls again each time, before he looks at
+// Lease. It stays open while there is no lease, when this server is alone, and perhaps when the configuration changes,
+// so the caller looks now and then by himself.
+func (n *Node) LeaseRenewal() <-chan struct{} {
+	configuration := n.latestConfiguration()
+	confirmed, ok := n.acks.confirmedAt(n.raft.CurrentTerm(), configuration, n.cfg.ServerID, time.Now())
+	if !ok {
+		return nil
+	}
+	return n.acks.awaitRenewal(configuration, n.cfg.ServerID, confirmed.Add(n.transport.pacer.beat/2))
+}
+
 func (l *lease) grant(until time.Time) {
 	for nanos := until.UnixNano(); ; {
 		granted := l.granted.Load()
@@ -145,6 +158,7 @@ func (n *Node) runConfirm() {
 			return
 		}
 		answered := n.acks.changed()
+		n.transport.pacer.hurry(time.Now())
 		n.raft.VerifyLeader() // for its heartbeats; its verdict counts answers that are too old
 		select {
 		case <-answered:

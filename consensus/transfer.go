@@ -139,6 +139,7 @@ func (n *Node) stepDown(term uint64) {
 	limit := time.After(2 * n.cfg.Timers.Election)
 	for n.IsLeader() && n.raft.CurrentTerm() == term {
 		change := n.leadership.change()
+		n.transport.pacer.hurry(time.Now())
 		n.raft.VerifyLeader()
 		select {
 		case <-change:

@@ -26,6 +26,7 @@ type transport struct {
 	*raft.NetworkTransport
 	acks   *acks
 	guard  *voteGuard
+	pacer  *pacer
 	rpcs   chan raft.RPC
 	done   chan struct{}
 	closed sync.Once
@@ -38,6 +39,8 @@ type transport struct {
 	transfer transferGate
 	self     raft.ServerID
 	addr     raft.ServerAddress
+	// commitTimeout is after how long raft itself tells a server what is committed.
+	commitTimeout time.Duration
 }
 
 func newTransport(stream raft.StreamLayer, provider raft.ServerAddressProvider, cfg *Config, a *acks, guard *voteGuard) *transport {
@@ -50,8 +53,8 @@ func newTransport(stream raft.StreamLayer, provider raft.ServerAddressProvider, 
 			Timeout:                 rpcTimeout,
 			MsgpackUseNewTimeFormat: true,
 		}),
-		acks: a, guard: guard, rpcs: make(chan raft.RPC), done: make(chan struct{}),
-		self: cfg.ServerID, addr: raft.ServerAddress(cfg.AdvertiseAddr),
+		acks: a, guard: guard, pacer: newPacer(cfg.Timers.LeaderLease), rpcs: make(chan raft.RPC), done: make(chan struct{}),
+		self: cfg.ServerID, addr: raft.ServerAddress(cfg.AdvertiseAddr), commitTimeout: cfg.CommitTimeout,
 	}
 	t.wg.Go(t.runReceive)
 	return t
@@ -98,11 +101,13 @@ func (t *transport) AppendEntries(
 	id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse,
 ) error {
 	heartbeat := len(args.Entries) == 0 && args.PrevLogEntry == 0 && args.LeaderCommitIndex == 0
-	if heartbeat && args.Term == t.denied.Load() {
-		*resp = raft.AppendEntriesResponse{RPCHeader: args.RPCHeader, Term: args.Term}
-		return nil
-	}
 	if heartbeat {
+		t.pacer.wait(id, t.done)
+		// Deposed while it waited, this server must not keep the others from an election with a late heartbeat.
+		if args.Term == t.denied.Load() || !t.guard.leads(args.Term) {
+			*resp = raft.AppendEntriesResponse{RPCHeader: args.RPCHeader, Term: args.Term}
+			return nil
+		}
 		t.heartbeats.Add(1)
 	}
 	sent := time.Now()
@@ -111,6 +116,15 @@ func (t *transport) AppendEntries(
 		t.acks.record(id, args.Term, sent, resp.LastLog)
 	}
 	return err
+}
+
+// AppendEntriesPipeline opens a connection for entries.
+func (t *transport) AppendEntriesPipeline(id raft.ServerID, target raft.ServerAddress) (raft.AppendPipeline, error) {
+	inner, err := t.NetworkTransport.AppendEntriesPipeline(id, target)
+	if err != nil {
+		return nil, err
+	}
+	return newPipeline(inner, t.commitTimeout, t.guard.committed), nil
 }
 
 // TimeoutNow asks a server to take over, if a transfer was begun by Node.TransferLeadership and not given up. raft's
@@ -167,6 +181,23 @@ func (g *voteGuard) refuses(command any) (answer any, refuse bool, err error) {
 		}
 	}
 	return nil, false, nil
+}
+
+// leads reports whether this server is the leader of a term.
+func (g *voteGuard) leads(term uint64) bool {
+	r := g.raft.Load()
+	return r != nil && r.State() == raft.Leader && r.CurrentTerm() == term
+}
+
+// committed returns a commit index that the leader of a term knows; ok is false if this server is not that leader. The
+// order matters: see pipeline.
+func (g *voteGuard) committed(term uint64) (index uint64, ok bool) {
+	r := g.raft.Load()
+	if r == nil {
+		return 0, false
+	}
+	index = r.CommitIndex()
+	return index, g.leads(term)
 }
 
 func ownHeader() raft.RPCHeader { return raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax} }
