@@ -37,7 +37,7 @@ type Timers struct {
 func ProfileTimers(profile string) (Timers, error) {
 	t := Timers{
 		Probe: 250 * time.Millisecond, ProbeTimeout: 100 * time.Millisecond, SuspicionMult: 4, SuspicionMaxMult: 3,
-		Gossip: 100 * time.Millisecond, PushPull: 10 * time.Second, Stream: 5 * time.Second,
+		Gossip: 200 * time.Millisecond, PushPull: 10 * time.Second, Stream: 5 * time.Second,
 		GossipToTheDead: 30 * time.Second, Sync: 500 * time.Millisecond, ReclaimAfter: 30 * time.Second,
 		TombstoneLifetime: 24 * time.Hour, FailedLifetime: 72 * time.Hour,
 	}

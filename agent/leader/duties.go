@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-memdb"
 	"github.com/hashicorp/raft"
 
 	"github.com/pgraft/pgraft/api"
@@ -191,6 +192,9 @@ func (d *Duties) runSessions(ctx context.Context) {
 	ticker := time.NewTicker(sessionTick)
 	defer ticker.Stop()
 	for {
+		if d.awaitSession(ctx) != nil {
+			return
+		}
 		for _, id := range d.expiredSessions() {
 			if _, err := d.cfg.Consensus.Propose(ctx, fsm.SessionDestroy{ID: id, Expired: true}); err != nil && ctx.Err() == nil {
 				d.cfg.Logger.Warn("expired session could not be ended yet", "session", id, "error", err)
@@ -200,6 +204,20 @@ func (d *Duties) runSessions(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		}
+	}
+}
+
+// awaitSession waits until there is a session: without one there is no reason to wake four times a second.
+func (d *Duties) awaitSession(ctx context.Context) error {
+	for {
+		store, ws := d.cfg.Store(), memdb.NewWatchSet()
+		if _, sessions := store.SessionList(ws); len(sessions) > 0 {
+			return nil
+		}
+		ws.Add(store.AbandonCh())
+		if err := ws.WatchCtx(ctx); err != nil {
+			return err
 		}
 	}
 }
