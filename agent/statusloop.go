@@ -12,15 +12,18 @@ import (
 	"github.com/pgraft/pgraft/pgext"
 )
 
-// How often the status file is written, as a part of the leader's lease: often enough that a leader's claim in the file
-// never runs out between two writes, and no more, since each costs a file.
-const leasePart = 3
-
 // freshFor is how long readers of the status file take a silent agent for alive. Above it is dead or frozen.
 const freshFor = time.Second
 
-// followerInterval is how often a node without a claim to renew writes its status file.
-const followerInterval = 200 * time.Millisecond
+const (
+	// statusInterval is how often the status file is made anew when nothing happens. A change of leader, of the members
+	// or of what this node is asks for it at once.
+	statusInterval = 300 * time.Millisecond
+	// leasePart is how often at least a leader's claim in the file is renewed, as a part of the lease. It is renewed
+	// sooner: with each round of heartbeats, of which two or more fit into a lease. So the claim does not run out between
+	// two writes, and there are no more of them than that, since each costs a file.
+	leasePart = 2
+)
 
 // Status makes the node's status of this moment.
 func (a *Agent) Status() api.Status {
@@ -74,39 +77,72 @@ func (a *Agent) raftStatus() status.Raft {
 
 // runStatus keeps the status file current, and takes it away when the agent stops.
 func (a *Agent) runStatus(ctx context.Context) {
-	file := pgext.StatusFile{Path: a.cfg.StatusPath()}
+	w := statusWriter{a: a, file: pgext.StatusFile{Path: a.cfg.StatusPath()}}
 	defer func() {
-		if err := file.Remove(); err != nil {
+		if err := w.file.Remove(); err != nil {
 			a.log.Warn("status file stays; it runs out by itself", "error", err)
 		}
 	}()
 	failing := false
 	for {
-		s := a.Status()
-		err := file.Write(s, s.AsOf, freshFor)
+		// Asked for before the status is made, so that no change falls between the two.
+		renewed, changed := a.raft.LeaseRenewal(), a.raft.LeaderChanged()
+		err := w.write()
 		if err != nil && !failing {
 			a.log.Error("cannot write the status file: the SQL functions will say STOPPED", "error", err)
 		}
 		failing = err != nil
-		if !a.waitStatus(ctx, s.State == "leader") {
+		w.stale = failing
+		select {
+		case <-ctx.Done():
 			return
+		case <-w.due():
+		case <-renewed:
+		case <-changed:
+			w.stale = true
+		case <-a.statusChanged:
+			w.stale = true
 		}
 	}
 }
 
-// waitStatus waits until the file is to be written again; false when the agent stops.
-func (a *Agent) waitStatus(ctx context.Context, leading bool) bool {
-	interval := followerInterval
-	if leading {
-		interval = a.cfg.RaftTimers().Lease / leasePart
+// statusWriter writes the status file. A leader's lease has to be renewed in it a dozen times a second; the rest of the
+// file is made less often.
+type statusWriter struct {
+	a     *Agent
+	file  pgext.StatusFile
+	last  api.Status // as it was made last
+	body  pgext.StatusBody
+	stale bool // something changed since
+}
+
+func (w *statusWriter) write() (err error) {
+	if until, ok := w.mayRenew(time.Now()); ok {
+		s := w.last
+		s.LeaseUntil = until
+		return w.file.WriteHead(s, w.body, time.Now(), freshFor)
 	}
-	timer := time.NewTimer(interval)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-	case <-a.statusChanged:
+	w.last, w.stale = w.a.Status(), false
+	if w.body, err = pgext.EncodeStatus(w.last); err != nil {
+		return err
 	}
-	return true
+	return w.file.WriteHead(w.last, w.body, w.last.AsOf, freshFor)
+}
+
+// mayRenew returns the lease with which the last status is still good: it is of a moment ago, of the same leadership, and
+// nothing happened since.
+func (w *statusWriter) mayRenew(now time.Time) (until time.Time, ok bool) {
+	if w.stale || !w.last.IsLeader || now.Sub(w.last.AsOf) >= statusInterval || now.Before(w.last.AsOf) {
+		return time.Time{}, false
+	}
+	until, ok = w.a.raft.Lease()
+	return until, ok && w.a.raft.Term() == w.last.Term
+}
+
+// due says when the file is to be written again although nothing happened.
+func (w *statusWriter) due() <-chan time.Time {
+	if w.last.State == "leader" {
+		return time.After(min(statusInterval, w.a.cfg.RaftTimers().Lease/leasePart))
+	}
+	return time.After(statusInterval)
 }

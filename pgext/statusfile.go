@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/pgraft/pgraft/api"
@@ -46,13 +47,38 @@ type StatusFile struct {
 	Mode os.FileMode // default 0644: PostgreSQL's user must be able to read it
 }
 
+// StatusBody is what follows the head: a whole status, encoded.
+type StatusBody []byte
+
+// EncodeStatus encodes a status for the file.
+func EncodeStatus(s api.Status) (StatusBody, error) {
+	content, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encode status: %w", err)
+	}
+	// PostgreSQL's jsonb takes no NUL character.
+	return bytes.ReplaceAll(content, []byte(`\u0000`), []byte(`\ufffd`)), nil
+}
+
 // Write replaces the file. now is the moment that s is true of, fresh how long readers may take the agent for alive
 // without hearing more. The leadership claim ends at s.LeaseUntil, whatever fresh is.
 func (f StatusFile) Write(s api.Status, now time.Time, fresh time.Duration) error {
-	content, err := encodeStatus(s, now, fresh)
+	body, err := EncodeStatus(s)
 	if err != nil {
 		return err
 	}
+	return f.WriteHead(s, body, now, fresh)
+}
+
+// WriteHead is Write with a body of a moment ago, for a head that must be renewed more often than the rest.
+func (f StatusFile) WriteHead(s api.Status, body StatusBody, now time.Time, fresh time.Duration) error {
+	content, err := encodeHead(s, now, fresh)
+	if err != nil {
+		return err
+	}
+	content = append(content, "\"status\":"...)
+	content = append(content, body...)
+	content = append(content, "}\n"...)
 	mode := f.Mode
 	if mode == 0 {
 		mode = 0o644
@@ -69,13 +95,16 @@ func (f StatusFile) Write(s api.Status, now time.Time, fresh time.Duration) erro
 
 // writeFile is os.WriteFile with a mode that the umask does not narrow.
 func writeFile(path string, content []byte, mode os.FileMode) error {
-	if err := os.WriteFile(path, content, mode); err != nil {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
 		return err
 	}
-	return os.Chmod(path, mode)
+	_, err = file.Write(content)
+	return errors.Join(err, file.Chmod(mode), file.Close())
 }
 
-func encodeStatus(s api.Status, now time.Time, fresh time.Duration) ([]byte, error) {
+// encodeHead returns the first line, padded to headSize.
+func encodeHead(s api.Status, now time.Time, fresh time.Duration) ([]byte, error) {
 	head := StatusHead{
 		V: statusVersion, WrittenUS: now.UnixMicro(), FreshUntilUS: now.Add(fresh).UnixMicro(),
 		IsLeader: s.IsLeader && !s.LeaseUntil.IsZero(), LeaderID: s.LeaderID, Term: s.Term, NodeID: s.NodeID,
@@ -88,20 +117,13 @@ func encodeStatus(s api.Status, now time.Time, fresh time.Duration) ([]byte, err
 	if err != nil {
 		return nil, fmt.Errorf("encode status head: %w", err)
 	}
-	statusJSON, err := json.Marshal(s)
-	if err != nil {
-		return nil, fmt.Errorf("encode status: %w", err)
-	}
 	line := append([]byte(`{"head":`), headJSON...)
 	line = append(line, ',')
 	if len(line) >= headSize {
 		return nil, fmt.Errorf("status head has %d bytes, more than %d", len(line), headSize-1)
 	}
 	line = append(line, bytes.Repeat([]byte{' '}, headSize-1-len(line))...)
-	line = append(line, "\n\"status\":"...)
-	// PostgreSQL's jsonb takes no NUL character.
-	line = append(line, bytes.ReplaceAll(statusJSON, []byte(`\u0000`), []byte(`\ufffd`))...)
-	return append(line, "}\n"...), nil
+	return append(line, '\n'), nil
 }
 
 // Remove takes the file away, so that readers know at once that the agent has stopped.
@@ -142,5 +164,26 @@ func WriteLocal(dataDir string, l Local) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", localName, err)
 	}
-	return replaceFile(filepath.Join(dataDir, localName), append(content, '\n'), 0o644)
+	path := filepath.Join(dataDir, localName)
+	if err := replaceFile(path, append(content, '\n'), 0o600); err != nil {
+		return err
+	}
+	return giveToOwnerOf(dataDir, path)
+}
+
+// giveToOwnerOf makes a file that of a directory's owner: pg_rewind, which runs as PostgreSQL's user, opens each file of
+// the data directory to write it.
+func giveToOwnerOf(dir, path string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("find the owner of the data directory: %w", err)
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || os.Geteuid() != 0 {
+		return nil
+	}
+	if err := os.Chown(path, int(owner.Uid), int(owner.Gid)); err != nil {
+		return fmt.Errorf("give %s to PostgreSQL's user: %w", path, err)
+	}
+	return nil
 }
