@@ -1,12 +1,14 @@
 package config_test
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pgraft/pgraft/config"
+	"github.com/pgraft/pgraft/postgres/managed"
 )
 
 func TestCheckSetting(t *testing.T) {
@@ -67,6 +69,36 @@ func TestClusterParameters(t *testing.T) {
 	}
 	if !slices.Contains(config.OwnedParameters(), "primary_conninfo") {
 		t.Error("primary_conninfo is not owned")
+	}
+}
+
+// TestOwnedAgrees compares what is refused here with what the managed server overwrites, and with the guide.
+func TestOwnedAgrees(t *testing.T) {
+	guide, err := os.ReadFile("../website/content/docs/managed-postgresql.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(guide), "## What pgraft owns")
+	section, _, _ = strings.Cut(section, "\n## ")
+	harmful := []string{"config_file", "external_pid_file", "recovery_target_action", "recovery_target_inclusive"} // and overwritten by nobody
+	for _, name := range config.OwnedParameters() {
+		if is, adjustable := managed.Owned(name); (!is || adjustable) && !slices.Contains(harmful, name) {
+			t.Errorf("%s is refused, and managed takes it", name)
+		}
+		if !strings.Contains(section, "`"+name+"`") && !strings.HasPrefix(name, "recovery_target_") {
+			t.Errorf("%s is not in the guide's list of what pgraft owns", name)
+		}
+	}
+	for name, value := range map[string]string{
+		"wal_level": "logical", "max_wal_senders": "20", "max_replication_slots": "20", "unix_socket_directories": "/tmp", "wal_keep_size": "1GB",
+		"wal_receiver_timeout": "5s", "hot_standby_feedback": "on", "archive_mode": "on", "shared_preload_libraries": "pg_stat_statements",
+	} {
+		if is, adjustable := managed.Owned(name); is && !adjustable {
+			t.Errorf("managed owns %s", name)
+		}
+		if err := config.CheckParameter(name, value); err != nil {
+			t.Errorf("%s = %s: %v", name, value, err)
+		}
 	}
 }
 

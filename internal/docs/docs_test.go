@@ -3,6 +3,7 @@ package docs_test
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -211,7 +212,7 @@ func checkCall(verb, target string) string {
 
 var (
 	sqlName     = regexp.MustCompile(`\b(pgraft_[a-z_]*[a-z])(\(?)`)
-	otherNames  = []string{"pgraft_admin", "pgraft_agent", "pgraft_exporter"} // roles
+	otherNames  = []string{"pgraft_admin", "pgraft_agent", "pgraft_exporter", "pgraft_replication"} // roles
 	metricTails = regexp.MustCompile(`_(bucket|sum|count)$`)
 )
 
@@ -274,4 +275,41 @@ func errorText(err error) string {
 		return ""
 	}
 	return err.Error()
+}
+
+// TestManagedGuide loads the guide's configuration, and gives its HAProxy example to haproxy where that is installed.
+func TestManagedGuide(t *testing.T) {
+	page := pageNamed(t, "website/content/docs/managed-postgresql.md")
+	blocks := page.Blocks("hcl")
+	if len(blocks) != 1 {
+		t.Fatalf("%d blocks", len(blocks))
+	}
+	cfg, warnings, err := config.LoadBytes("example.hcl", []byte(blocks[0].Text), config.LoadOptions{})
+	if err != nil || len(warnings) > 0 {
+		t.Fatalf("line %d: %v, warnings %v", blocks[0].Line, err, warnings)
+	}
+	if !cfg.Managed() || cfg.BootstrapExpect != len(cfg.RetryJoin) {
+		t.Errorf("%+v", cfg)
+	}
+	proxy := page.Blocks("haproxy")
+	if len(proxy) != 1 {
+		t.Fatalf("%d blocks for HAProxy", len(proxy))
+	}
+	checks := regexp.MustCompile(`option httpchk OPTIONS (\S+)`).FindAllStringSubmatch(proxy[0].Text, -1)
+	for _, check := range checks {
+		if problem := checkCall("GET", check[1]); problem != "" {
+			t.Errorf("%s: %s", check[1], problem)
+		}
+	}
+	haproxy, err := exec.LookPath("haproxy")
+	if err != nil {
+		t.Skipf("SKIPPED the check by haproxy: %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "haproxy.cfg")
+	if err := os.WriteFile(file, []byte(proxy[0].Text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), haproxy, "-c", "-f", file).CombinedOutput(); err != nil || len(checks) != 2 {
+		t.Errorf("%d checks, %v\n%s", len(checks), err, out)
+	}
 }
