@@ -261,7 +261,9 @@ func TestRewind(t *testing.T) {
 	if _, err := old.Rewind(testContext(t), "host=127.0.0.1"); !errors.Is(err, managed.ErrRunning) {
 		t.Errorf("rewind of a running one: %v", err)
 	}
+	exited := old.Exited()
 	must(t, syscall.Kill(old.PID(), syscall.SIGKILL))
+	<-exited
 
 	conninfo := allowReplication(t, next, "")
 	t.Run("source away", func(t *testing.T) {

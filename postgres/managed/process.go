@@ -54,6 +54,10 @@ func (s *Server) launch(ctx context.Context) (int, <-chan struct{}, error) {
 	if pid := s.PID(); pid != 0 {
 		return pid, nil, nil
 	}
+	// The children of one that died keep its port until they notice, and the data directory.
+	if err := s.pm.Kill(ctx, killGrace); err != nil {
+		return 0, nil, err
+	}
 	if err := s.checkStart(); err != nil {
 		return 0, nil, fmt.Errorf("start PostgreSQL in %s: %w", s.cfg.DataDir, err)
 	}

@@ -69,7 +69,7 @@ func (s *Server) Rewind(ctx context.Context, conninfo string) (RewindResult, err
 
 func (s *Server) rewind(ctx context.Context, conninfo string) (RewindResult, error) {
 	// What a crash left must be gone, and no child of it may be at work.
-	if err := s.pm.Stop(ctx, postgres.StopImmediate); err != nil {
+	if err := s.pm.Kill(ctx, killGrace); err != nil {
 		return "", err
 	}
 	if err := s.Standby(false); err != nil { // single-user recovery refuses a standby's
