@@ -196,6 +196,9 @@ func (s State) ready(op ReadyOp) (State, []Event, error) {
 	if s.Epoch != op.Epoch || s.Phase != PhasePromoting || s.Primary != op.ServerID {
 		return s, nil, refuse("server %s can't be the primary of epoch %d: %s", op.ServerID, op.Epoch, s.where())
 	}
+	if m, ok := MemberOf(s.Sync, op.ServerID); !ok || m.Lost {
+		return s, nil, refuse("server %s can't be the primary of epoch %d: the copy of the data that was chosen is lost", op.ServerID, op.Epoch)
+	}
 	if s.SystemID != "" && (s.SystemID != op.SystemID || s.Major != op.Major) {
 		return s, nil, refuse("server %s has another PostgreSQL (system identifier %s, version %d) than the cluster (%s, %d)",
 			op.ServerID, op.SystemID, op.Major, s.SystemID, s.Major)

@@ -15,6 +15,14 @@ func MemberOf(rule Sync, serverID string) (Member, bool) {
 	return rule.Members[i], true
 }
 
+// Chose tells whether a server is the one that was chosen, with the very copy of the data that was: only then may it
+// be promoted, or started as primary again.
+func Chose(s State, serverID, memory string) bool {
+	m, ok := MemberOf(s.Sync, serverID)
+	return ok && s.Primary == serverID && m.Memory == memory && !m.Lost &&
+		(s.Phase == PhasePromoting || s.Phase == PhaseReady)
+}
+
 // Acknowledging are the members that may acknowledge a commit of primary: the others whose copy is not lost.
 func Acknowledging(rule Sync, primary string) []Member {
 	return slices.DeleteFunc(slices.Clone(rule.Members), func(m Member) bool { return m.Lost || m.ServerID == primary })

@@ -1,0 +1,5 @@
+//go:build race
+
+package primacy_test
+
+const racing = true
