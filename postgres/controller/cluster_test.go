@@ -125,6 +125,15 @@ type cluster struct {
 	t     *testing.T
 	raft  *agreement
 	nodes []*node
+
+	mu       sync.Mutex
+	settings map[string]string
+}
+
+func (c *cluster) wanted() map[string]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.settings
 }
 
 func (c *cluster) Peer(id string) (controller.Peer, bool) {
@@ -229,6 +238,7 @@ func (n *node) open() {
 	n.death = &death{point: n.armed}
 	ctl, err := controller.Open(controller.Config{
 		ServerID: n.id, NodeID: n.number, DataDir: n.agentDir(), Postgres: mortal{controller.Hands{Server: n.server}, n.death}, Raft: mortalRaft{n.raft, n.death}, Registry: n.cluster,
+		Settings:    n.cluster.wanted,
 		CanFailover: func() bool { return true },
 		OnEvent: func(e controller.Event) {
 			n.mu.Lock()

@@ -79,6 +79,8 @@ type memo struct {
 	pidSince  time.Time
 	bad       map[string]string // cluster-wide settings that PostgreSQL does not take, and why
 	badWhy    string
+	noPromise bool
+	changes   []string  // of the configuration, since the loop began
 	endedAt   time.Time // when commits that wait were last ended
 	kept      string    // slots that were looked after, and when
 	keptAt    time.Time

@@ -39,14 +39,20 @@ func (c *Controller) perform(ctx context.Context, in *Inputs, step Step) error {
 	if step.Op != nil {
 		name = opName(step.Op)
 	}
-	c.logger.Info("step done", "step", name, "why", step.Why, "epoch", in.State.Epoch, "took_ms", ms(time.Since(began)))
+	log := c.logger.Info
+	if _, often := step.Op.(primacy.AckedOp); often || step.Do == Housekeep || step.Do == Terminate {
+		log = c.logger.Debug
+	}
+	log("step done", "step", name, "why", step.Why, "epoch", in.State.Epoch, "took_ms", ms(time.Since(began)))
 	return nil
 }
 
 func (c *Controller) act(ctx context.Context, in *Inputs, step Step) error {
 	switch step.Do {
 	case Promise:
-		return c.amend(func(l *Local) { l.Promised = max(l.Promised, in.State.Epoch) })
+		err := c.amend(func(l *Local) { l.Promised = max(l.Promised, in.State.Epoch) })
+		c.memo.noPromise = err != nil
+		return err
 	case Renew:
 		return c.doRenew()
 	case Spoil:
@@ -244,6 +250,9 @@ func (c *Controller) write(ctx context.Context, conf *Conf, running bool) error 
 	}
 	for _, change := range changes {
 		c.logger.Info("configuration changed", "change", change)
+	}
+	if c.memo.state.Phase == primacy.PhasePromoting {
+		c.memo.changes = append(c.memo.changes, changes...)
 	}
 	if !running || len(changes) == 0 {
 		return nil

@@ -58,6 +58,9 @@ func (c *Controller) doReady(ctx context.Context, in *Inputs) error {
 	if err := c.cfg.Postgres.EnsureSlots(ctx, strings.Fields(c.slots())[1:], false); err != nil {
 		return fmt.Errorf("make replication slots: %w", err)
 	}
+	if in.State.Found == primacy.FoundAdopt {
+		c.event("found", "%s keeps its data and settings, but for what pgraft needs", map[string]string{"changes": strings.Join(c.memo.changes, "; ")})
+	}
 	op := primacy.ReadyOp{
 		Epoch: in.State.Epoch, ServerID: in.Self, SystemID: in.Files.SystemID, Major: in.Files.Major, Timeline: timeline,
 	}

@@ -22,6 +22,8 @@ type Inputs struct {
 	Source *Source
 
 	Local Local
+	// NoPromise tells that the latest try to write a promise down failed.
+	NoPromise bool
 	// Replaced tells that the data directory is not the one that the record is about.
 	Replaced bool
 	Running  bool

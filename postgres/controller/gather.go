@@ -37,7 +37,7 @@ func (c *Controller) gather(ctx context.Context) Inputs {
 		in.Wanted = c.cfg.Settings()
 	}
 	in.CanFailover = c.cfg.CanFailover != nil && c.cfg.CanFailover()
-	in.Local, in.Cut, in.InForce = m.local.clone(), m.cut, m.inForce
+	in.Local, in.NoPromise, in.Cut, in.InForce = m.local.clone(), m.noPromise, m.cut, m.inForce
 	in.Died, in.Starting, in.Barrier, in.Acked = m.died, m.starting, m.barrier, m.acked
 	in.EndWaiting = now.Sub(m.endedAt) >= endEvery
 	in.AckedDue = now.Sub(m.ackedAt) >= ackedEvery

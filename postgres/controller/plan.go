@@ -79,6 +79,9 @@ func plan(in Inputs) Step {
 		return step
 	}
 	if in.Local.Promised < in.State.Epoch {
+		if step, ok := planUnwritten(in); ok {
+			return step
+		}
 		return Step{Do: Promise, Why: fmt.Sprintf("epoch %d has begun", in.State.Epoch)}
 	}
 	self := in.State.Primary == in.Self
@@ -93,6 +96,15 @@ func plan(in Inputs) Step {
 		return planChosen(in)
 	}
 	return planFenced(in)
+}
+
+// planUnwritten stops what a new epoch forbids though the promise can't be written, as on a full disk.
+func planUnwritten(in Inputs) (Step, bool) {
+	if !in.NoPromise || !in.Running || in.foreign() || in.State.Primary == in.Self {
+		return Step{}, false
+	}
+	step := planFenced(in)
+	return step, step.Do == Stop || step.Do == CutOff
 }
 
 // planUnsure is for an agent that does not know yet what was agreed on while it was away. A PostgreSQL that runs goes

@@ -2,6 +2,8 @@ package controller_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
@@ -234,4 +236,63 @@ func kill(t *testing.T, n *node) {
 	if err := n.server.Kill(ctx); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestAdopt takes over a primary and its standby that pgraft knows nothing of. Nothing is copied.
+func TestAdopt(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, "a", "b")
+	a, b := c.node("a"), c.node("b")
+	a.open()
+	b.open()
+	c.found("a")
+	c.wait("b to stream", func() bool { return b.ctl.View().Streaming })
+	a.exec("CREATE TABLE t (n int PRIMARY KEY)")
+	a.exec("INSERT INTO t VALUES (1)")
+	for _, n := range c.nodes {
+		n.close()
+		if err := os.Remove(filepath.Join(n.agentDir(), "postgres.json")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kill(t, b) // one runs, one does not
+	pid := a.server.PID()
+	*c.raft = agreement{changed: make(chan struct{})}
+	a.open()
+	b.open()
+	c.wait("a's view", func() bool {
+		v := a.ctl.View()
+		return v.Data == controller.DataPresent && v.SystemID != "" && !v.Standby
+	})
+	c.wait("b's view", func() bool { v := b.ctl.View(); return v.Data == controller.DataPresent && v.Standby })
+	c.propose(primacy.FoundOp{Epoch: 1, ServerID: "a", Memory: a.ctl.View().Memory, How: primacy.FoundAdopt, Secret: "anders"})
+	c.ready("a")
+	c.member("b", 1)
+	a.exec("INSERT INTO t VALUES (2)")
+	c.wait("b to have all", func() bool { return slices.Equal(b.rows(), []int{1, 2}) })
+	if a.server.PID() != pid {
+		t.Error("the running primary was restarted")
+	}
+	if b.hasEvent("clone") {
+		last := b.events[len(b.events)-1]
+		if n := len(slices.DeleteFunc(slices.Clone(b.events), func(e controller.Event) bool { return e.Type != "clone" })); n > 2 {
+			t.Errorf("b was cloned again: %s", last.Message)
+		}
+	}
+}
+
+// TestRefusedSettings gives the cluster a setting that PostgreSQL does not know. A failover must not depend on it.
+func TestRefusedSettings(t *testing.T) {
+	t.Parallel()
+	c := three(t)
+	c.mu.Lock()
+	c.settings = map[string]string{"no_such_setting": "1"}
+	c.mu.Unlock()
+	for _, n := range c.nodes {
+		n.ctl.Wake()
+		c.wait(n.id+" to complain", func() bool { return n.ctl.Status().Problem != "" })
+	}
+	c.crash(c.node("a"), "b")
+	c.wait("another primary", func() bool { s, _ := c.raft.read(); return s.Phase == primacy.PhaseReady && s.Epoch == 2 })
+	c.wait("a commit", func() bool { return c.primary().try(time.Second, "INSERT INTO t VALUES (1)") == nil })
 }

@@ -18,6 +18,7 @@ func twists() []variant {
 		{"no proof", func(in *controller.Inputs) { in.Proof, in.Alone = false, time.Minute }},
 		{"not fresh", func(in *controller.Inputs) { in.Fresh, in.Alone = false, time.Second }},
 		{"promise outstanding", func(in *controller.Inputs) { in.Local.Promised = min(in.Local.Promised, 1) }},
+		{"promise can't be written", func(in *controller.Inputs) { in.Local.Promised, in.NoPromise = min(in.Local.Promised, 1), true }},
 		{"unconfirmed", func(in *controller.Inputs) { in.Local.Unconfirmed, in.Starting = true, 0x1000 }},
 		{"confirmed", func(in *controller.Inputs) { in.Local.Unconfirmed, in.Starting = true, 0x100 }},
 		{"member lost", func(in *controller.Inputs) {
