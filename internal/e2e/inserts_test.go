@@ -20,9 +20,11 @@ import (
 // inserts is a load on a managed cluster and what its clients were told: each inserts rows of its own through a
 // multi-host connection string, as an application would.
 type inserts struct {
-	dsn string
+	host     *testcluster.Host // where the clients are, nil = on this machine
+	patience time.Duration     // of a client with one insert
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards what follows
+	dsn   string
 	acks  []ack
 	doubt map[row2]bool
 	last  error
@@ -53,7 +55,13 @@ func multiHost(c *testcluster.Cluster) string {
 // startInserts begins the load; it ends with ctx.
 func startInserts(ctx context.Context, t *testing.T, c *testcluster.Cluster, clients int) *inserts {
 	t.Helper()
-	in := &inserts{dsn: multiHost(c), doubt: make(map[row2]bool)}
+	return startInsertsOn(ctx, t, c, clients, nil, 30*time.Second)
+}
+
+// startInsertsOn begins the load with clients on a host of their own, who give a server up that does not answer in time.
+func startInsertsOn(ctx context.Context, t *testing.T, c *testcluster.Cluster, clients int, host *testcluster.Host, patience time.Duration) *inserts {
+	t.Helper()
+	in := &inserts{dsn: multiHost(c), doubt: make(map[row2]bool), host: host, patience: patience}
 	testcluster.Eventually(t, 30*time.Second, func() error { return in.createTable(ctx) })
 	for client := range clients {
 		in.wg.Go(func() { in.run(ctx, client) })
@@ -62,13 +70,35 @@ func startInserts(ctx context.Context, t *testing.T, c *testcluster.Cluster, cli
 }
 
 func (in *inserts) createTable(ctx context.Context) error {
-	conn, err := pgx.Connect(ctx, in.dsn)
+	cfg, err := in.config()
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	_, err = conn.Exec(ctx, "DROP TABLE IF EXISTS journal; CREATE TABLE journal (client int, number int, PRIMARY KEY (client, number))")
 	return err
+}
+
+// config is how the clients connect now.
+func (in *inserts) config() (*pgx.ConnConfig, error) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	cfg, err := pgx.ParseConfig(in.dsn)
+	if err == nil && in.host != nil {
+		cfg.DialFunc = in.host.Dial
+	}
+	return cfg, err
+}
+
+// retarget gives the clients the addresses that the nodes have now.
+func (in *inserts) retarget(c *testcluster.Cluster) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.dsn = multiHost(c)
 }
 
 func (in *inserts) run(ctx context.Context, client int) {
@@ -88,7 +118,7 @@ func (in *inserts) run(ctx context.Context, client int) {
 func (in *inserts) session(ctx context.Context, client int, number *int) error {
 	open, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	cfg, err := pgx.ParseConfig(in.dsn)
+	cfg, err := in.config()
 	if err != nil {
 		return err
 	}
@@ -104,7 +134,7 @@ func (in *inserts) session(ctx context.Context, client int, number *int) error {
 		r := row2{client, *number}
 		*number++
 		begun := time.Now()
-		err := insert(ctx, conn, r)
+		err := insert(ctx, conn, r, in.patience)
 		if err != nil || warned {
 			in.failed(r, err)
 			return err
@@ -116,8 +146,8 @@ func (in *inserts) session(ctx context.Context, client int, number *int) error {
 	return nil
 }
 
-func insert(ctx context.Context, conn *pgx.Conn, r row2) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+func insert(ctx context.Context, conn *pgx.Conn, r row2, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, err := conn.Exec(ctx, "INSERT INTO journal VALUES ($1, $2)", r.client, r.number)
 	return err
@@ -189,7 +219,7 @@ func (in *inserts) verify(t *testing.T, c *testcluster.Cluster) {
 }
 
 func (in *inserts) compare(ctx context.Context, n *testcluster.Node) error {
-	conn, err := pgx.Connect(ctx, n.DSN())
+	conn, err := n.Connect(ctx)
 	if err != nil {
 		return err
 	}
@@ -274,7 +304,7 @@ func startReaders(ctx context.Context, t *testing.T, c *testcluster.Cluster) *sy
 func readOn(ctx context.Context, n *testcluster.Node) error {
 	open, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	conn, err := pgx.Connect(open, n.DSN())
+	conn, err := n.Connect(open)
 	if err != nil {
 		return nil // the node is down: a matter of other tests
 	}

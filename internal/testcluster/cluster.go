@@ -149,6 +149,9 @@ func (c *Cluster) stop() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}
+	for _, n := range c.Nodes {
+		c.endManaged(n)
+	}
 	if left := processesNaming(c.root); len(left) > 0 {
 		c.tb.Errorf("the test left processes behind: %v", left)
 	}

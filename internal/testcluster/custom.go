@@ -23,7 +23,8 @@ type Spec struct {
 	Host    *Host     // nil: this machine, with ports of its own
 	Expect  int       // bootstrap_expect
 	Join    []*Node   // retry_join
-	Data    *Database // nil: the node is a witness
+	Data    *Database // nil: the node is a witness, or its agent runs its PostgreSQL
+	Managed bool      // the agent runs its PostgreSQL; needs a Host, from whose network clients come without a password
 	Config  string    // further HCL; it wins over what is written for it
 }
 
@@ -68,6 +69,9 @@ func (c *Cluster) Add(spec Spec) *Node {
 	if spec.Data != nil {
 		n.Postgres = spec.Data.info
 	}
+	if spec.Managed {
+		c.manage(n)
+	}
 	if err := os.WriteFile(n.Config, []byte(c.render(n, spec)), 0o644); err != nil {
 		c.tb.Fatal(err)
 	}
@@ -110,12 +114,16 @@ func (c *Cluster) Move(n *Node, ip string) {
 	old := n.Host.IP
 	n.Host.Move(ip)
 	c.place(n)
+	if n.Postgres.Host == old {
+		n.Postgres.Host = ip
+	}
 	for _, other := range c.Nodes {
 		raw, err := os.ReadFile(other.Config)
 		if err != nil {
 			c.tb.Fatal(err)
 		}
-		moved := strings.ReplaceAll(string(raw), strconv.Quote(old), strconv.Quote(ip))
+		// The address stands alone, or with a port behind it.
+		moved := strings.NewReplacer(`"`+old+`"`, `"`+ip+`"`, `"`+old+`:`, `"`+ip+`:`).Replace(string(raw))
 		if err := os.WriteFile(other.Config, []byte(moved), 0o644); err != nil {
 			c.tb.Fatal(err)
 		}
@@ -153,9 +161,12 @@ func (c *Cluster) render(n *Node, spec Spec) string {
 	set("retry_interval = \"1s\"")
 	set("ports {\n  http = %d\n  raft = %d\n  gossip = %d\n  console = %d\n}", Port(n.HTTP), Port(n.Raft), Port(n.Gossip), n.ConsolePort)
 	set("http {\n  addr = %q\n}", ip)
-	if spec.Data == nil {
+	switch {
+	case spec.Managed:
+		set(managedBlock, n.Postgres.DataDir, n.postgres(), n.postgres())
+	case spec.Data == nil:
 		set("witness = true")
-	} else {
+	default:
 		set("postgres {\n  mode = \"external\"\n  dsn = %q\n  database = %q\n}", n.DSN(), n.Postgres.Database)
 	}
 	b.WriteString(spec.Config)

@@ -28,6 +28,7 @@ type Host struct {
 	IP        string
 	port      string // the hub's end of its cable
 	network   *Network
+	deaf      map[*Host]string // whom nothing is sent to, and at which address
 }
 
 // NewNetwork makes a network of n hosts, which goes with the test.
@@ -57,7 +58,7 @@ func (nw *Network) host(i int) *Host {
 	nw.tb.Helper()
 	h := &Host{
 		Namespace: fmt.Sprintf("pgraft-%d-%d", os.Getpid(), i), IP: fmt.Sprintf("10.231.7.%d", i),
-		port: fmt.Sprintf("p%d", i), network: nw,
+		port: fmt.Sprintf("p%d", i), network: nw, deaf: make(map[*Host]string),
 	}
 	nw.namespace(h.Namespace)
 	nw.ip("-n", nw.hub, "link", "add", h.port, "type", "veth", "peer", "name", "eth0", "netns", h.Namespace)
@@ -80,6 +81,30 @@ func (h *Host) Cut() { h.network.ip("-n", h.network.hub, "link", "set", h.port, 
 // Mend puts back the cable that Cut pulled.
 func (h *Host) Mend() { h.network.ip("-n", h.network.hub, "link", "set", h.port, "up") }
 
+// nobody is a hardware address that no host has.
+const nobody = "02:00:00:00:00:01"
+
+// Block loses whatever this host sends to another one from now on. What that one sends arrives. It needs no packet
+// filter: the frames go to a hardware address that nobody has.
+func (h *Host) Block(to *Host) {
+	h.network.ip("-n", h.Namespace, "neigh", "replace", to.IP, "lladdr", nobody, "dev", "eth0", "nud", "permanent")
+	h.deaf[to] = to.IP
+}
+
+// Unblock ends what Block began.
+func (h *Host) Unblock(to *Host) {
+	if ip, ok := h.deaf[to]; ok {
+		h.network.ip("-n", h.Namespace, "neigh", "del", ip, "dev", "eth0")
+		delete(h.deaf, to)
+	}
+}
+
+// Part loses everything between two hosts, and Join ends that.
+func (h *Host) Part(from *Host) { h.Block(from); from.Block(h) }
+
+// Join ends what Part began.
+func (h *Host) Join(with *Host) { h.Unblock(with); with.Unblock(h) }
+
 // Move gives the host another address.
 func (h *Host) Move(ip string) {
 	h.network.ip("-n", h.Namespace, "addr", "flush", "dev", "eth0", "scope", "global")
@@ -89,12 +114,12 @@ func (h *Host) Move(ip string) {
 
 // HTTPClient returns a client whose connections begin on the host.
 func (h *Host) HTTPClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{DialContext: h.dial, DisableKeepAlives: true}}
+	return &http.Client{Transport: &http.Transport{DialContext: h.Dial, DisableKeepAlives: true}}
 }
 
-// dial opens a connection from within the host's namespace. The socket stays there; the thread goes back, or ends with
+// Dial opens a connection from within the host's namespace. The socket stays there; the thread goes back, or ends with
 // its goroutine if it can't.
-func (h *Host) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (h *Host) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	type result struct {
 		conn net.Conn
 		err  error
