@@ -39,10 +39,10 @@ func primaryLine(s *api.Status) string {
 
 func syncLine(s *api.Status) string {
 	rule := s.Sync
-	switch {
-	case rule.Mode == "":
+	switch rule.Mode {
+	case "":
 		return "-"
-	case rule.Mode == api.SyncAsync:
+	case api.SyncAsync:
 		return "ASYNC: acknowledged before another node has them"
 	}
 	line := fmt.Sprintf("acknowledged when %d of %s have them, beside the primary", rule.Acks, count(len(rule.Members)-1, "other member"))
