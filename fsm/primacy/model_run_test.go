@@ -66,8 +66,12 @@ func TestModelFindsMutants(t *testing.T) {
 		{"opens at once after a promotion", opensPromoted, three, lost},
 		{"weaker rule while members change", weakerRule, bounds{servers: 3, members: 3, writes: 1, epochs: 2, changes: 1}, lost},
 		{"promotes another copy than was chosen", promotesAnyCopy, bounds{servers: 3, members: 3, epochs: 2, wipes: 1}, "two primaries"},
+		{"confirms old records without a new one", oldRecordsCount, bounds{servers: 3, members: 3, writes: 1, epochs: 4}, lost},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			if tc.bounds.epochs > 3 && (racing || testing.Short()) {
+				t.Skip("takes long")
+			}
 			m := newModel(tc.bounds, tc.mutant)
 			m.explore(t)
 			if !strings.Contains(m.broken, tc.want) {

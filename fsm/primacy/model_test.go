@@ -52,6 +52,7 @@ const (
 	keepsMemory            // a copy that is made anew keeps its name, and is not told lost
 	opensAtOnce            // a restarted primary shows its rows before they are confirmed
 	weakerRule             // while the members change, the weaker of both rules is in force
+	oldRecordsCount        // what a promoted primary had before is confirmed without the first record of its epoch
 	confirmsAnother        // a late confirmation holds for whatever Next there is then
 	promotesAnyCopy        // a chosen server is promoted with another copy of the data than was chosen
 	opensPromoted          // a promoted primary shows its rows before they are confirmed

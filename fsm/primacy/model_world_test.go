@@ -216,6 +216,9 @@ func (m *model) confirmedLSN(w *world, i int) wal.LSN {
 	for at > 0 && w.confirmed(w.nodes[i].wal[:at], members) < need {
 		at--
 	}
+	if at <= strings.IndexByte(w.nodes[i].wal, lastEpoch(w.nodes[i].wal)<<4) && m.mutant != oldRecordsCount {
+		return 0 // whoever has nothing of this epoch reports an older one
+	}
 	return wal.LSN(at)
 }
 
