@@ -52,6 +52,22 @@ func (c consoleBackend) KVKeys(ctx context.Context, prefix string) ([]string, er
 	return keys, err
 }
 
+// Switchover hands the primary's part to a node and returns once that is ready.
+func (c consoleBackend) Switchover(ctx context.Context, nodeID int) error {
+	if c.failover == nil {
+		return &api.Error{
+			Code: api.CodeConflict, Message: "cannot switch over: this node's PostgreSQL is not managed by pgraft",
+			Hint: `set postgres.mode = "managed" on every node`,
+		}
+	}
+	client, err := c.leaderClient()
+	if err != nil {
+		return err
+	}
+	_, err = client.Switchover(ctx, strconv.Itoa(nodeID))
+	return err
+}
+
 // KVPut writes a key.
 func (c consoleBackend) KVPut(ctx context.Context, key string, value []byte) (api.WriteResult, error) {
 	return c.write(ctx, fsm.KVSet{Key: key, Value: value})

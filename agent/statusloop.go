@@ -36,6 +36,7 @@ func (a *Agent) Status() api.Status {
 		Members: statusMembers(a.gossip.Members()), GossipHealth: a.gossip.HealthScore(), Peers: a.prober.Peers(), Postgres: a.database.status(),
 	}
 	_, in.Registry = a.fsm.Store().Nodes(nil)
+	in.Primacy, in.Fresh, in.Server = a.primacy(), agreement{a}.Fresh(), a.serverStatus()
 	in.Recovering = in.ClusterID == "" || a.database.recovering() || !a.caughtUp()
 	in.Fault = a.faultNow()
 	return status.Build(in)
