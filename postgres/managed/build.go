@@ -70,6 +70,9 @@ func (s *Server) Clone(ctx context.Context, source CloneSource, progress func(do
 	if source.Slot != "" {
 		args = append(args, "-S", source.Slot)
 	}
+	if _, err := s.copyTLS(); err != nil { // pg_basebackup may read only the copies, too
+		return fmt.Errorf("clone to %s: %w", s.cfg.DataDir, err)
+	}
 	err := s.build(ctx, func(dir string) error {
 		return s.baseBackup(ctx, password, progress, append(args, "-D", dir)...)
 	})

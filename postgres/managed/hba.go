@@ -59,6 +59,9 @@ func hbaLines(cfg Config, gated bool) []string {
 		"local all " + quoteToken(cfg.Superuser) + " peer map=" + identMap,
 		host + " replication " + ReplicationRole + " all " + method,
 		host + " postgres " + ReplicationRole + " all " + method, // for pg_rewind
+		// And in no other way, whatever the lines below allow: not without TLS where there is TLS.
+		"local all,replication " + ReplicationRole + " reject",
+		"host all,replication " + ReplicationRole + " all reject",
 	}
 	if !gated {
 		return append(lines, cfg.HBA...)

@@ -79,6 +79,9 @@ func (s *Server) rewind(ctx context.Context, conninfo string) (RewindResult, err
 	if err != nil {
 		return "", err
 	}
+	if _, err := s.copyTLS(); err != nil {
+		return "", err
+	}
 	if err := s.beginRewind(); err != nil {
 		return "", err
 	}
