@@ -52,7 +52,10 @@ func (c *Controller) gather(ctx context.Context) Inputs {
 
 func (c *Controller) gatherState(in *Inputs, now time.Time) {
 	m := &c.memo
-	state, changed := c.cfg.Raft.State()
+	state, changed := m.state, m.changed
+	if changed == nil || isClosed(changed) { // to watch costs something, so that one watch lasts
+		state, changed = c.cfg.Raft.State()
+	}
 	if m.since.IsZero() || state.Epoch != m.state.Epoch || state.Phase != m.state.Phase {
 		m.since, m.failures = now, 0
 	}
@@ -67,6 +70,15 @@ func (c *Controller) gatherState(in *Inputs, now time.Time) {
 		m.proofAt = now
 	}
 	in.Alone = now.Sub(m.proofAt)
+}
+
+func isClosed(ch <-chan struct{}) bool {
+	select {
+	case <-ch:
+		return true
+	default:
+		return false
+	}
 }
 
 func (c *Controller) gatherProcess(ctx context.Context, in *Inputs, now time.Time) {

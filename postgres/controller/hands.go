@@ -72,7 +72,7 @@ type Raft interface {
 	// Propose returns nil when the operation was applied, a *primacy.Refusal when it was refused. After any other
 	// error it may have been applied, or may be later.
 	Propose(ctx context.Context, op primacy.Op) error
-	// State returns what this node has applied, and a channel that is closed when it changes.
+	// State returns what this node has applied, and a channel that is closed when it changes: soon, if not at once.
 	State() (primacy.State, <-chan struct{})
 	// Fresh reports whether State is at least as new as what was agreed on when the agent started.
 	Fresh() bool

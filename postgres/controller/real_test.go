@@ -45,14 +45,13 @@ func TestFailover(t *testing.T) {
 	if err := syscall.Kill(a.server.PID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	c.wait("another primary", func() bool {
-		s, _ := c.raft.read()
-		return s.Phase == primacy.PhaseReady && s.Epoch == 2
-	})
+	c.wait("the fence", func() bool { s, _ := c.raft.read(); return s.Epoch == 2 })
+	fenced := time.Since(began)
+	c.wait("another primary", func() bool { s, _ := c.raft.read(); return s.Phase == primacy.PhaseReady && s.Epoch == 2 })
 	ready := time.Since(began)
 	first := c.primary()
 	c.wait("an acknowledged commit", func() bool { return first.try(time.Second, "INSERT INTO t VALUES (3)") == nil })
-	t.Logf("new primary %s ready after %s, first acknowledged commit after %s", first.id, ready, time.Since(began))
+	t.Logf("fenced after %s, new primary %s ready after %s, first acknowledged commit after %s", fenced, first.id, ready, time.Since(began))
 	c.took()
 
 	// The old one comes back by itself.
@@ -175,33 +174,18 @@ func TestLostMemory(t *testing.T) {
 	}
 }
 
-// TestRestartInPlace kills everything at once: the primary of before serves again, and only once its WAL is confirmed.
-func TestRestartInPlace(t *testing.T) {
+// TestUpkeep has done to one cluster what operators do, and what may happen to all of it.
+func TestUpkeep(t *testing.T) {
 	t.Parallel()
 	c := three(t)
-	c.primary().exec("INSERT INTO t VALUES (1)")
-	for _, n := range c.nodes {
-		n.close()
-		kill(t, n)
-	}
-	a := c.node("a")
-	a.open()
-	c.wait("a to run", func() bool { return a.server.PID() != 0 && a.rows() != nil })
-	time.Sleep(300 * time.Millisecond)
-	if s := a.ctl.Status(); !s.Gated || s.Role != controller.RoleStarting {
-		t.Errorf("a restarted primary lets clients in before its WAL is confirmed: %+v", s)
-	}
-	c.node("b").open()
-	c.wait("a to be open", func() bool { s := a.ctl.Status(); return !s.Gated && s.Role == controller.RolePrimary })
-	a.exec("INSERT INTO t VALUES (2)")
-	c.node("c").open()
-	c.wait("c to follow", func() bool { return slices.Equal(c.node("c").rows(), []int{1, 2}) })
+	reinitAndRestart(t, c)
+	restartInPlace(t, c)
+	refuseSettings(t, c)
 }
 
-// TestReinitAndRestart does what operators ask for.
-func TestReinitAndRestart(t *testing.T) {
-	t.Parallel()
-	c := three(t)
+// reinitAndRestart does what operators ask for.
+func reinitAndRestart(t *testing.T, c *cluster) {
+	t.Helper()
 	a, b := c.node("a"), c.node("b")
 	if err := a.ctl.RequestReinit(context.Background()); err == nil {
 		t.Error("the primary agreed to be thrown away")
@@ -229,13 +213,40 @@ func TestReinitAndRestart(t *testing.T) {
 	}
 }
 
-func kill(t *testing.T, n *node) {
+// restartInPlace kills everything at once: the primary of before serves again, and only once its WAL is confirmed.
+func restartInPlace(t *testing.T, c *cluster) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := n.server.Kill(ctx); err != nil {
-		t.Fatal(err)
+	for _, n := range c.nodes {
+		n.close()
+		kill(t, n)
 	}
+	a := c.node("a")
+	a.open()
+	c.wait("a to run", func() bool { return a.server.PID() != 0 && a.rows() != nil })
+	time.Sleep(300 * time.Millisecond)
+	if s := a.ctl.Status(); !s.Gated || s.Role != controller.RoleStarting {
+		t.Errorf("a restarted primary lets clients in before its WAL is confirmed: %+v", s)
+	}
+	c.node("b").open()
+	c.wait("a to be open", func() bool { s := a.ctl.Status(); return !s.Gated && s.Role == controller.RolePrimary })
+	a.exec("INSERT INTO t VALUES (2)")
+	c.node("c").open()
+	c.wait("c to follow", func() bool { return slices.Equal(c.node("c").rows(), []int{1, 2}) })
+}
+
+// refuseSettings gives the cluster a setting that PostgreSQL does not know. A failover must not depend on it.
+func refuseSettings(t *testing.T, c *cluster) {
+	t.Helper()
+	c.mu.Lock()
+	c.settings = map[string]string{"no_such_setting": "1"}
+	c.mu.Unlock()
+	for _, n := range c.nodes {
+		n.ctl.Wake()
+		c.wait(n.id+" to complain", func() bool { return n.ctl.Status().Problem != "" })
+	}
+	c.crash(c.node("a"), "b")
+	c.wait("another primary", func() bool { s, _ := c.raft.read(); return s.Phase == primacy.PhaseReady && s.Epoch == 2 })
+	c.wait("a commit", func() bool { return c.primary().try(time.Second, "INSERT INTO t VALUES (3)") == nil })
 }
 
 // TestAdopt takes over a primary and its standby that pgraft knows nothing of. Nothing is copied.
@@ -281,18 +292,11 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
-// TestRefusedSettings gives the cluster a setting that PostgreSQL does not know. A failover must not depend on it.
-func TestRefusedSettings(t *testing.T) {
-	t.Parallel()
-	c := three(t)
-	c.mu.Lock()
-	c.settings = map[string]string{"no_such_setting": "1"}
-	c.mu.Unlock()
-	for _, n := range c.nodes {
-		n.ctl.Wake()
-		c.wait(n.id+" to complain", func() bool { return n.ctl.Status().Problem != "" })
+func kill(t *testing.T, n *node) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := n.server.Kill(ctx); err != nil {
+		t.Fatal(err)
 	}
-	c.crash(c.node("a"), "b")
-	c.wait("another primary", func() bool { s, _ := c.raft.read(); return s.Phase == primacy.PhaseReady && s.Epoch == 2 })
-	c.wait("a commit", func() bool { return c.primary().try(time.Second, "INSERT INTO t VALUES (1)") == nil })
 }
