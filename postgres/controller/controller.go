@@ -67,6 +67,7 @@ type memo struct {
 	filesAt   time.Time
 	inForce   *Conf
 	cut       *Cut
+	ended     *Cut // of a standby that was stopped while it was cut off; until something writes to its files again
 	led       bool // the running postmaster was seen as this epoch's primary
 	died      bool
 	tries     int // to fence after it died

@@ -29,6 +29,9 @@ func (c *Controller) perform(ctx context.Context, in *Inputs, step Step) error {
 	began := time.Now()
 	err := c.act(ctx, in, step)
 	c.memo.filesAt = time.Time{} // whatever was done, look again
+	if step.Do == Clone || step.Do == Rewind {
+		c.memo.ended = nil
+	}
 	if c.memo.pid == 0 || step.Do == Clone || step.Do == Rewind || step.Do == InitDB || step.Do == PromoteSelf {
 		c.memo.filesFor = -1
 	}
@@ -324,6 +327,9 @@ func (c *Controller) stop(ctx context.Context, in *Inputs) error {
 	began := time.Now()
 	if err := c.cfg.Postgres.Stop(ctx); err != nil {
 		return fmt.Errorf("stop PostgreSQL: %w", err)
+	}
+	if in.Cut != nil && in.Live != nil && in.Live.InRecovery && !in.Live.Receiving {
+		c.memo.ended = in.Cut
 	}
 	c.took("stop", began)
 	return nil

@@ -30,6 +30,9 @@ type Inputs struct {
 	Files    Files
 	Live     *Live // nil: not running, or it does not answer
 	Cut      *Cut  // nil: not known to be cut off
+	// Ended is where the WAL of a standby ends that was cut off when it was stopped here, nil: not known. Looking again
+	// would mean to start it again.
+	Ended *Cut
 
 	InForce *Conf // the configuration that was last brought into force, nil = not by this agent
 	Wanted  map[string]string

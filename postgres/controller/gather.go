@@ -38,6 +38,7 @@ func (c *Controller) gather(ctx context.Context) Inputs {
 	}
 	in.CanFailover = c.cfg.CanFailover != nil && c.cfg.CanFailover()
 	in.Local, in.NoPromise, in.Cut, in.InForce = m.local.clone(), m.noPromise, m.cut, m.inForce
+	in.Ended = m.ended
 	in.Died, in.Starting, in.Barrier, in.Acked = m.died, m.starting, m.barrier, m.acked
 	in.EndWaiting = now.Sub(m.endedAt) >= endEvery
 	in.AckedDue = now.Sub(m.ackedAt) >= ackedEvery
@@ -86,7 +87,7 @@ func (c *Controller) gatherProcess(ctx context.Context, in *Inputs, now time.Tim
 	if pid := c.cfg.Postgres.PID(); pid != m.pid {
 		m.died = m.died || m.led && m.pid != 0
 		if pid != 0 {
-			m.died, m.tries = false, 0
+			m.died, m.tries, m.ended = false, 0, nil
 		}
 		just := m.died && m.led
 		if pid != 0 {

@@ -151,11 +151,14 @@ func (in *Inputs) clone(step Step) Step {
 func (in *Inputs) copyOfFiles() Copy {
 	c := in.copy()
 	c.Timeline, c.LSN = in.Files.Timeline, in.Files.Checkpoint
+	if in.Ended != nil {
+		c.Timeline, c.LSN, c.Exact = in.Ended.Timeline, in.Ended.LSN, true
+	}
 	c.Epoch = in.epoch(c.Timeline)
 	c.Led = !in.Files.Standby
 	c.Shutdown = in.inOrder()
-	c.Exact = c.Shutdown
-	if c.Exact && !c.Foreign {
+	c.Exact = c.Exact || c.Shutdown
+	if c.Shutdown && !c.Foreign {
 		c.Led = false // where a primary ended in order is known, so that it is like any other copy
 	}
 	return c

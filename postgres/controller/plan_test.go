@@ -120,6 +120,10 @@ func conditions() []variant {
 			runsStandby(in, 0x280)
 			in.Cut = &controller.Cut{Timeline: 2, LSN: 0x280, Boundary: 0x280}
 		}},
+		{"standby cut off, ahead, stopped", func(in *controller.Inputs) {
+			in.Files.Standby = true
+			in.Ended = &controller.Cut{Timeline: 2, LSN: 0x280, Boundary: 0x280}
+		}},
 		{"standby cut off, put back", func(in *controller.Inputs) {
 			runsStandby(in, 0x170)
 			in.Cut = &controller.Cut{Timeline: 2, LSN: 0x170, Boundary: 0x170}
