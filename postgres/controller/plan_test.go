@@ -116,6 +116,10 @@ func conditions() []variant {
 			runsStandby(in, 0x180)
 			in.Cut = &controller.Cut{Timeline: 2, LSN: 0x180, Boundary: 0x180}
 		}},
+		{"standby cut off, yet receiving", func(in *controller.Inputs) {
+			runsStandby(in, 0x180)
+			in.Cut, in.Live.Receiving = &controller.Cut{Timeline: 2, LSN: 0x180, Boundary: 0x180}, true
+		}},
 		{"standby cut off, ahead", func(in *controller.Inputs) {
 			runsStandby(in, 0x280)
 			in.Cut = &controller.Cut{Timeline: 2, LSN: 0x280, Boundary: 0x280}
