@@ -243,7 +243,7 @@ func (s State) acked(op AckedOp) (State, []Event, error) {
 	if s.Sync.Async {
 		return s, nil, refuse("nothing is known to be acknowledged by members: the cluster is asynchronous")
 	}
-	if at := (Position{Epoch: op.Epoch, LSN: op.LSN}); at.Compare(s.Acked) > 0 {
+	if at := Position(op); at.Compare(s.Acked) > 0 {
 		s.Acked = at
 	}
 	return s, nil, nil

@@ -49,7 +49,7 @@
 // used once, so that a late Confirm confirms what was meant or nothing.
 //
 // Shrink to the primary alone needs no confirmation: the primary has all it acknowledged. Until it has learnt of it, it
-// asks for more than it need. With one member and no Acks, only that member's own report is counted.
+// asks for more than it needs. With one member and no Acks, only that member's own report is counted.
 //
 // Of two members and a witness, either can go on without the other after a Shrink, which Raft's majority of three
 // decides. The member left behind is counted again after Next and Confirm only.

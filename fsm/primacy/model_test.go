@@ -279,7 +279,6 @@ func standard() []bounds {
 	return []bounds{
 		{name: "3 servers", servers: 3, members: 3, writes: 2, epochs: 3},
 		{name: "3 servers changing", servers: 3, members: 3, writes: 1, epochs: 2, changes: 2},
-		{name: "3 servers growing twice", servers: 3, members: 1, writes: 1, epochs: 2, changes: 2},
 		{name: "2 servers changing and a witness", servers: 2, members: 2, writes: 1, epochs: 3, changes: 2},
 		{name: "2 servers wiped and a witness", servers: 2, members: 2, writes: 1, epochs: 3, changes: 1, wipes: 1},
 	}
@@ -301,6 +300,7 @@ func large() []bounds {
 		{name: "3 servers", servers: 3, members: 3, writes: 3, epochs: 3, net: true},
 		{name: "3 servers in 4 epochs", servers: 3, members: 3, writes: 1, epochs: 4},
 		{name: "3 servers wiped", servers: 3, members: 3, writes: 1, epochs: 3, wipes: 1, changes: 1},
+		{name: "3 servers growing twice", servers: 3, members: 1, writes: 1, epochs: 2, changes: 2},
 		{name: "3 servers growing", servers: 3, members: 1, writes: 1, epochs: 2, changes: 3},
 		{name: "2 servers and a witness", servers: 2, members: 2, writes: 2, epochs: 3, changes: 2, wipes: 1, crashes: 1},
 		{name: "4 servers", servers: 4, members: 4, writes: 1, epochs: 3},
