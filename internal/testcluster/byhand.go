@@ -26,7 +26,7 @@ type PostgresSpec struct {
 func (c *Cluster) AddManaged(spec Spec, pg PostgresSpec) *Node {
 	c.tb.Helper()
 	const place = "\npostgres { /* written below */ }\n"
-	spec.Config = strings.TrimPrefix(place, "\n") + spec.Config
+	spec.Config = "witness = false\n" + strings.TrimPrefix(place, "\n") + spec.Config
 	n := c.Add(spec)
 	n.Postgres = PostgresInfo{Host: "127.0.0.1", Port: pg.Port, Database: "postgres", User: "postgres", DataDir: pg.DataDir}
 	if pg.DataDir == "" {
