@@ -15,7 +15,7 @@ import (
 const (
 	FeedMaxRows  = 131072   // rows and changes together
 	FeedMaxBytes = 64 << 20 // of keys and values
-	FeedKeepRows = 16384    // rows and changes together, up to the released index
+	FeedKeepRows = 49152    // rows and changes together, up to the released index: what an applier at full speed writes in a second
 )
 
 // Table names one of the PostgreSQL tables that mirror the store.
