@@ -6,4 +6,5 @@ var (
 	RejoinOf    = rejoin
 	DecodeLocal = decodeLocal
 	EpochOf     = epochOf
+	PrimaryConf = (*Inputs).primaryConf
 )

@@ -49,9 +49,10 @@ type Inputs struct {
 	Barrier *Barrier
 	// Housekeeping tells that roles and slots are to be looked after.
 	Housekeeping bool
-	// Acked is the last position that was proposed as acknowledged, and AckedDue that it is time for another.
-	Acked    wal.LSN
-	AckedDue bool
+	// Acked is the last position that was proposed as acknowledged. AckedDue tells that it is time for another that is
+	// well beyond, AckedLate for any other.
+	Acked               wal.LSN
+	AckedDue, AckedLate bool
 	// EndWaiting tells that it is time to look for commits that can't be acknowledged.
 	EndWaiting bool
 	// Problem is what a person must change first, "" = nothing.

@@ -19,7 +19,9 @@ const (
 	saveEvery   = 2 * time.Second
 	keepEvery   = 10 * time.Second
 	ackedEvery  = time.Second
-	endEvery    = 500 * time.Millisecond
+	// ackedAtLeast is how long what moved only a little may go unrecorded.
+	ackedAtLeast = 20 * time.Second
+	endEvery     = 500 * time.Millisecond
 )
 
 // gather looks at everything that the planner needs, and notes what only can be learnt by looking.
@@ -27,6 +29,11 @@ func (c *Controller) gather(ctx context.Context) Inputs {
 	m := &c.memo
 	now := time.Now()
 	in := Inputs{Self: c.cfg.ServerID, Names: c.name, Fresh: c.cfg.Raft.Fresh()}
+	c.mu.Lock()
+	if c.stale {
+		c.stale, m.inForce = false, nil
+	}
+	c.mu.Unlock()
 	c.gatherState(&in, now)
 	c.gatherProcess(ctx, &in, now)
 	if in.Running {
@@ -41,7 +48,7 @@ func (c *Controller) gather(ctx context.Context) Inputs {
 	in.Ended = m.ended
 	in.Died, in.Starting, in.Barrier, in.Acked = m.died, m.starting, m.barrier, m.acked
 	in.EndWaiting = now.Sub(m.endedAt) >= endEvery
-	in.AckedDue = now.Sub(m.ackedAt) >= ackedEvery
+	in.AckedDue, in.AckedLate = now.Sub(m.ackedAt) >= ackedEvery, now.Sub(m.ackedAt) >= ackedAtLeast
 	in.Housekeeping = m.kept != c.slots() && now.Sub(m.keptAt) >= time.Second || now.Sub(m.keptAt) >= keepEvery
 	in.Source = c.source(in.State)
 	c.mu.Lock()

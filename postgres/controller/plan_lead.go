@@ -151,7 +151,7 @@ func planUpkeep(in Inputs) Step {
 	case in.Asked.Restart:
 		return Step{Do: Restart, Why: "an operator or the leader asked for it"}
 	}
-	if at := in.acked(); in.AckedDue && at > in.Acked && at > in.State.Acked.LSN {
+	if at := in.acked(); in.ackedDue(at) {
 		return Step{Do: Propose, Op: primacy.AckedOp{Epoch: in.State.Epoch, LSN: at}, Why: "so that no promotion goes below it"}
 	}
 	return wait("it is the primary")
@@ -245,13 +245,34 @@ func (in *Inputs) acked() wal.LSN {
 	if !ok {
 		return 0
 	}
-	var at wal.LSN
+	at := in.begin()
 	for _, m := range in.State.Sync.Members {
 		if s, ok := in.standby(m); ok && s.Replay <= limit && s.Replay > at {
 			at = s.Replay
 		}
 	}
+	if at == in.begin() {
+		return 0
+	}
 	return at
+}
+
+// begin is where the primary's timeline begins. Who has no more than what is below has nothing of this epoch.
+func (in *Inputs) begin() wal.LSN {
+	if chain := primacy.Chain(in.State.Lineage, in.State.Epoch); len(chain) > 0 {
+		return chain[len(chain)-1].Switch
+	}
+	return 0
+}
+
+// ackedStep is how far the acknowledged position must have moved to be recorded within ackedAtLeast. Recording it writes
+// an entry, which the applier notes in PostgreSQL: without the step an idle cluster would write for ever because it wrote.
+const ackedStep = 64 << 10
+
+// ackedDue reports whether the acknowledged position is to be recorded.
+func (in *Inputs) ackedDue(at wal.LSN) bool {
+	moved := at > in.Acked && at > in.State.Acked.LSN
+	return moved && (in.AckedLate || in.AckedDue && at-max(in.Acked, in.State.Acked.LSN) >= ackedStep)
 }
 
 // syncNames is what the commits of a primary here must wait for: by the rule that holds, or the stricter one while
