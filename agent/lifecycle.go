@@ -138,6 +138,7 @@ func (a *Agent) reload() (api.ReloadResult, error) {
 		}
 	}
 	a.files.Store(next)
+	a.managed.reload(next)
 	if err := a.applyLive(); err != nil {
 		return api.ReloadResult{}, err
 	}

@@ -120,6 +120,17 @@ func (a *Agent) clientTLS() *managed.ClientTLS {
 	return &managed.ClientTLS{CAFile: files.CAFile, CertFile: files.CertFile, KeyFile: files.KeyFile}
 }
 
+// reload takes up what the node's files say of its PostgreSQL.
+func (m *managedPostgres) reload(cfg *config.Config) {
+	if m == nil {
+		return
+	}
+	m.server.SetNode(cfg.Postgres.Parameters, cfg.Postgres.HBA)
+	if c := m.drive(); c != nil {
+		c.Reconfigure()
+	}
+}
+
 // postgresSettings are the cluster-wide parameters of PostgreSQL.
 func (a *Agent) postgresSettings() map[string]string {
 	_, rows := a.fsm.Store().Settings(nil)

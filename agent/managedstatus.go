@@ -24,7 +24,7 @@ func (a *Agent) serverStatus() *status.Server {
 	s, v := c.Status(), c.View()
 	out := &status.Server{
 		Running: v.Running, InRecovery: v.Standby, Gated: s.Gated, ReadOnly: s.ReadOnly, Fenced: s.Role == controller.RoleFenced,
-		WasPrimary: !v.Standby, Epoch: v.Position.Epoch, Timeline: s.Timeline, LSN: s.LSN,
+		WasPrimary: !v.Standby, Epoch: v.Position.Epoch, Timeline: s.Timeline, LSN: s.LSN, ReplayLSN: s.ReplayLSN,
 		ProofUntil: a.provenUntil(), PendingRestart: s.PendingRestart,
 		Action: actionName(s.Action), Done: s.Done, Total: s.Total, Error: s.Problem,
 	}

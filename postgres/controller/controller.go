@@ -49,6 +49,7 @@ type Controller struct {
 	status Status
 	view   View
 	asked  Asked
+	stale  bool // the configuration is to be written again
 	gone   goneCheck
 }
 
@@ -136,4 +137,12 @@ func (c *Controller) Wake() {
 	case c.wake <- struct{}{}:
 	default:
 	}
+}
+
+// Reconfigure has the configuration written again, and brought into force: what Postgres adds to it has changed.
+func (c *Controller) Reconfigure() {
+	c.mu.Lock()
+	c.stale = true
+	c.mu.Unlock()
+	c.Wake()
 }

@@ -33,6 +33,7 @@ type Status struct {
 	Epoch       uint64
 	Timeline    wal.Timeline
 	LSN         wal.LSN
+	ReplayLSN   wal.LSN // of a standby: how far reads see
 	// InDoubtLSN is where the primary's WAL ends as long as it is not confirmed by as many members as the rule asks
 	// for, "" if it is.
 	InDoubtLSN string
@@ -172,6 +173,9 @@ func (c *Controller) makeStatus(in *Inputs, step Step) Status {
 		return s
 	}
 	s.Timeline, s.LSN = live.Timeline, live.LSN
+	if live.InRecovery {
+		s.ReplayLSN = live.Boundary
+	}
 	for _, p := range live.Pending {
 		s.PendingRestart = append(s.PendingRestart, p.Name)
 	}
