@@ -121,7 +121,7 @@ func (c *Controller) doClone(ctx context.Context, in *Inputs, step Step) error {
 	if err := c.sourceReady(ctx, in, false); err != nil {
 		return err
 	}
-	c.discarded(in, step)
+	c.discarded(ctx, in, step)
 	if c.memo.failures == 0 {
 		c.event("clone", "%s copies the primary's data: "+step.Why, nil)
 	}
@@ -162,7 +162,7 @@ func (c *Controller) doRewind(ctx context.Context, in *Inputs, step Step) error 
 	if err := c.sourceReady(ctx, in, true); err != nil {
 		return err
 	}
-	c.discarded(in, step)
+	c.discarded(ctx, in, step)
 	c.event("rewind", "%s is rewound: "+step.Why, nil)
 	if err := c.begin(in, WorkRewind, ""); err != nil {
 		return err
@@ -178,15 +178,26 @@ func (c *Controller) doRewind(ctx context.Context, in *Inputs, step Step) error 
 }
 
 // discarded tells the history which WAL goes. It was never acknowledged.
-func (c *Controller) discarded(in *Inputs, step Step) {
+func (c *Controller) discarded(ctx context.Context, in *Inputs, step Step) {
 	v := step.Verdict
 	if v == nil || v.From == 0 {
 		return
 	}
-	to := max(v.From, in.Local.Position.LSN, in.Local.Seen.LSN, in.Files.Checkpoint, c.memo.seen)
 	timeline := in.Files.Timeline
+	to := max(v.From, in.Local.Position.LSN, in.Local.Seen.LSN, in.Files.Checkpoint, c.memo.seen, c.walEnd(ctx, timeline, v.From))
 	c.event("discarded", fmt.Sprintf("%%s throws away WAL from %s to at least %s of timeline %d, which was never acknowledged", v.From, to, timeline),
 		map[string]string{"from": v.From.String(), "to": to.String(), "timeline": fmt.Sprint(timeline)})
+}
+
+// walEnd looks for what nobody saw, as when the agent died with its PostgreSQL. Nothing depends on it.
+func (c *Controller) walEnd(ctx context.Context, timeline wal.Timeline, from wal.LSN) wal.LSN {
+	ctx, cancel := context.WithTimeout(ctx, shortTime)
+	defer cancel()
+	end, err := c.cfg.Postgres.WALEnd(ctx, timeline, from)
+	if err != nil {
+		c.logger.Warn("how much WAL is thrown away is not known for sure", "error", err)
+	}
+	return end
 }
 
 // doSettle notes that a copied server has become consistent: from here on it is a standby like any other.

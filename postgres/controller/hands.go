@@ -55,6 +55,8 @@ type Postgres interface {
 	FlushedLSN(ctx context.Context) (wal.LSN, error)
 	// History returns the timelines before one, oldest first.
 	History(timeline wal.Timeline) ([]managed.Ended, error)
+	// WALEnd returns how far the WAL in the files reaches behind a position, as far as can be told without a server.
+	WALEnd(ctx context.Context, timeline wal.Timeline, from wal.LSN) (wal.LSN, error)
 }
 
 // Settings is what Postgres.Configure writes.

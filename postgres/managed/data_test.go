@@ -13,6 +13,7 @@ import (
 
 	"github.com/pgraft/pgraft/postgres"
 	"github.com/pgraft/pgraft/postgres/managed"
+	"github.com/pgraft/pgraft/postgres/wal"
 )
 
 func inspect(t *testing.T, server *managed.Server) managed.Data {
@@ -224,16 +225,16 @@ func TestWipe(t *testing.T) {
 		t.Fatalf("wipe of a running one: %v", err)
 	}
 	must(t, server.StopQuickly(testContext(t)))
-	wal := filepath.Join(filepath.Dir(cfg.DataDir), "wal")
-	must(t, os.Rename(filepath.Join(cfg.DataDir, "pg_wal"), wal))
-	must(t, os.Symlink(wal, filepath.Join(cfg.DataDir, "pg_wal")))
-	must(t, os.WriteFile(filepath.Join(wal, "mine"), nil, 0o600))
+	elsewhere := filepath.Join(filepath.Dir(cfg.DataDir), "wal")
+	must(t, os.Rename(filepath.Join(cfg.DataDir, "pg_wal"), elsewhere))
+	must(t, os.Symlink(elsewhere, filepath.Join(cfg.DataDir, "pg_wal")))
+	must(t, os.WriteFile(filepath.Join(elsewhere, "mine"), nil, 0o600))
 	must(t, server.Wipe(testContext(t)))
 	must(t, server.Wipe(testContext(t)))
 	if data := inspect(t, server); !data.Empty {
 		t.Errorf("after Wipe: %+v", data)
 	}
-	if entries, err := os.ReadDir(wal); err != nil || len(entries) != 1 || entries[0].Name() != "mine" {
+	if entries, err := os.ReadDir(elsewhere); err != nil || len(entries) != 1 || entries[0].Name() != "mine" {
 		t.Errorf("the WAL's directory holds %v, %v", entries, err)
 	}
 	must(t, server.InitDB(testContext(t), managed.InitOptions{Locale: "C.UTF-8"}))
@@ -242,6 +243,14 @@ func TestWipe(t *testing.T) {
 	if got := query(t, server, "SELECT datcollate || pg_encoding_to_char(encoding) FROM pg_database WHERE datname = 'postgres'"); got != "C.UTF-8UTF8" {
 		t.Errorf("got %s", got)
 	}
+}
+
+// insertPosition is where the server's WAL ends.
+func insertPosition(t *testing.T, server *managed.Server) wal.LSN {
+	t.Helper()
+	at, err := wal.ParseLSN(query(t, server, "SELECT pg_current_wal_insert_lsn()::text"))
+	must(t, err)
+	return at
 }
 
 func TestRewind(t *testing.T) {
@@ -255,7 +264,9 @@ func TestRewind(t *testing.T) {
 	appendTo(t, filepath.Join(oldCfg.DataDir, "postgresql.conf"), "# of this server\n")
 
 	mustExec(t, next, "SELECT pg_promote(true)")
+	parted := insertPosition(t, old)
 	mustExec(t, old, "INSERT INTO public.t VALUES ('lost')")
+	end := insertPosition(t, old)
 	mustExec(t, next, "INSERT INTO public.t VALUES ('kept')")
 	mustExec(t, next, "CHECKPOINT")
 	if _, err := old.Rewind(testContext(t), "host=127.0.0.1"); !errors.Is(err, managed.ErrRunning) {
@@ -265,6 +276,11 @@ func TestRewind(t *testing.T) {
 	must(t, syscall.Kill(old.PID(), syscall.SIGKILL))
 	<-exited
 
+	for from, want := range map[wal.LSN]wal.LSN{parted: end, end: end} {
+		if got, err := old.WALEnd(testContext(t), 1, from); err != nil || got < want || got > want+1024 {
+			t.Errorf("WAL from %s ends at %s, want %s: %v", from, got, want, err) // the server may have added a record
+		}
+	}
 	conninfo := allowReplication(t, next, "")
 	t.Run("source away", func(t *testing.T) {
 		_, err := old.Rewind(testContext(t), "host=127.0.0.1 port=1 user=x dbname=postgres")
