@@ -22,6 +22,7 @@ import (
 type inserts struct {
 	host     *testcluster.Host // where the clients are, nil = on this machine
 	patience time.Duration     // of a client with one insert
+	pause    time.Duration     // of a client after each insert
 
 	mu    sync.Mutex // guards what follows
 	dsn   string
@@ -62,6 +63,9 @@ func startInserts(ctx context.Context, t *testing.T, c *testcluster.Cluster, cli
 func startInsertsOn(ctx context.Context, t *testing.T, c *testcluster.Cluster, clients int, host *testcluster.Host, patience time.Duration) *inserts {
 	t.Helper()
 	in := &inserts{dsn: multiHost(c), doubt: make(map[row2]bool), host: host, patience: patience}
+	if host != nil {
+		in.pause = 5 * time.Millisecond // what is tested there is not speed, and takes long
+	}
 	testcluster.Eventually(t, 30*time.Second, func() error { return in.createTable(ctx) })
 	for client := range clients {
 		in.wg.Go(func() { in.run(ctx, client) })
@@ -142,6 +146,7 @@ func (in *inserts) session(ctx context.Context, client int, number *int) error {
 		in.mu.Lock()
 		in.acks = append(in.acks, ack{r, server, begun, time.Now()})
 		in.mu.Unlock()
+		time.Sleep(in.pause)
 	}
 	return nil
 }
@@ -319,7 +324,7 @@ func readOn(ctx context.Context, n *testcluster.Node) error {
 			return fmt.Errorf("a reader on %s saw %d rows, and later %d", n.Name, seen, now)
 		}
 		seen = now
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(30 * time.Millisecond)
 	}
 	return nil
 }
