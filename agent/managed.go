@@ -112,6 +112,42 @@ func (a *Agent) driveManaged(ctx context.Context, nodeID int) {
 	}
 }
 
+// While the primary changes, the others' roles are asked for often: rows that are a second old would tell of a cluster
+// that is no more.
+const (
+	restlessFor   = 2 * time.Second
+	restlessEvery = 100 * time.Millisecond
+)
+
+// runPrimacy keeps the status current while what is agreed about the primary changes.
+func (a *Agent) runPrimacy(ctx context.Context) {
+	for ctx.Err() == nil {
+		ws := memdb.NewWatchSet()
+		before := a.watchPrimacy(ws)
+		if ws.WatchCtx(ctx) != nil {
+			return
+		}
+		now := a.primacy()
+		if now.Epoch != before.Epoch || now.Phase != before.Phase { // and not a report, a member or a position
+			a.restless(ctx)
+		}
+	}
+}
+
+func (a *Agent) restless(ctx context.Context) {
+	ticker := time.NewTicker(restlessEvery)
+	defer ticker.Stop()
+	for until := time.Now().Add(restlessFor); time.Now().Before(until); {
+		a.prober.Poke()
+		a.touchStatus()
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
 func (a *Agent) clientTLS() *managed.ClientTLS {
 	files := a.managed.server.TLS()
 	if files == nil {

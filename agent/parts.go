@@ -207,6 +207,9 @@ func (a *Agent) openLoops(ctx context.Context) error {
 		a.loop(ctx, a.runProof)
 		a.loop(ctx, a.runManaged)
 	}
+	if a.failover != nil {
+		a.loop(ctx, a.runPrimacy)
+	}
 	return nil
 }
 

@@ -85,7 +85,8 @@ type Config struct {
 
 // Prober keeps the latest answers. Its methods may be called from any goroutine.
 type Prober struct {
-	cfg Config
+	cfg  Config
+	poke chan struct{}
 
 	mu    sync.Mutex // guards the maps; never held across a request
 	peers map[string]Peer
@@ -94,7 +95,7 @@ type Prober struct {
 
 // New returns a prober that asks nothing until Run.
 func New(cfg Config) *Prober {
-	return &Prober{cfg: cfg, peers: make(map[string]Peer), asked: make(map[string]bool)}
+	return &Prober{cfg: cfg, poke: make(chan struct{}, 1), peers: make(map[string]Peer), asked: make(map[string]bool)}
 }
 
 // Run asks until ctx ends, and waits for the questions under way.
@@ -111,7 +112,16 @@ func (p *Prober) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		case <-p.poke:
 		}
+	}
+}
+
+// Poke has all servers asked now that have no question under way. It never blocks.
+func (p *Prober) Poke() {
+	select {
+	case p.poke <- struct{}{}:
+	default:
 	}
 }
 

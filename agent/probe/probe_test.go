@@ -84,3 +84,24 @@ func eventually(t *testing.T, ok func() bool) {
 		time.Sleep(2 * time.Millisecond)
 	}
 }
+
+func TestPokeAsksNow(t *testing.T) {
+	var asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		_ = json.NewEncoder(w).Encode(probe.Answer{ServerID: "peer"})
+	}))
+	t.Cleanup(server.Close)
+	p := probe.New(probe.Config{
+		Self: "me", Servers: func() []string { return []string{"peer"} },
+		Transport: func(string) http.RoundTripper { return direct{server.URL} },
+		Interval:  time.Hour, Timeout: time.Second,
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); p.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	eventually(t, func() bool { return asked.Load() == 1 && !p.Peers()["peer"].Heard.IsZero() })
+	p.Poke()
+	eventually(t, func() bool { return asked.Load() == 2 })
+}
