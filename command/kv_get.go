@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/mattn/go-isatty"
+
 	"github.com/pgraft/pgraft/api"
 )
 
@@ -68,11 +70,7 @@ func writeValue(w io.Writer, value []byte) error {
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return ok && isatty.IsTerminal(f.Fd()) // and not any character device: /dev/null is one, too
 }
 
 func writePair(w io.Writer, p *api.KVPair) error {
