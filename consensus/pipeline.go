@@ -39,7 +39,6 @@ type pipeline struct {
 type sentRequest struct {
 	at        time.Time
 	header    raft.RPCHeader
-	leader    []byte
 	term      uint64
 	end       uint64 // index of the last entry that the server has when it accepts the request
 	endTerm   uint64
@@ -73,7 +72,7 @@ func (p *pipeline) AppendEntries(args *raft.AppendEntriesRequest, resp *raft.App
 // remember must be called with mu held. It keeps no entry, which may be large.
 func (p *pipeline) remember(args *raft.AppendEntriesRequest) {
 	p.last = sentRequest{
-		at: time.Now(), header: args.RPCHeader, leader: args.Leader, term: args.Term,
+		at: time.Now(), header: args.RPCHeader, term: args.Term,
 		end: args.PrevLogEntry, endTerm: args.PrevLogTerm, committed: args.LeaderCommitIndex,
 	}
 	if n := len(args.Entries); n > 0 {
@@ -126,7 +125,7 @@ func (p *pipeline) tell(waited time.Duration) time.Duration {
 	commit = min(commit, p.last.end)
 	if commit > p.last.committed {
 		args := &raft.AppendEntriesRequest{
-			RPCHeader: p.last.header, Term: p.last.term, Leader: p.last.leader,
+			RPCHeader: p.last.header, Term: p.last.term,
 			PrevLogEntry: p.last.end, PrevLogTerm: p.last.endTerm, LeaderCommitIndex: commit,
 		}
 		if _, err := p.AppendPipeline.AppendEntries(args, new(raft.AppendEntriesResponse)); err != nil {

@@ -127,9 +127,9 @@ func requestID(op fsm.Op) string {
 	case fsm.Txn:
 		return op.ID
 	case fsm.SessionCreate:
-		return op.Request.ID
+		return op.ID
 	case fsm.SessionDestroy:
-		return op.Request.ID
+		return op.ID
 	case fsm.NodeBind:
 		return op.ID
 	case fsm.NodeRemove:
@@ -141,7 +141,7 @@ func requestID(op fsm.Op) string {
 	case fsm.Noop:
 		return op.ID
 	case fsm.Primacy:
-		return op.Request.ID
+		return op.ID
 	}
 	return ""
 }
