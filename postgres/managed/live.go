@@ -184,16 +184,21 @@ func orZero(t *time.Time) time.Time {
 }
 
 // pendingRestart remembers the settings that wait for a restart: only reading the files again changes them, and
-// looking through all settings is dear.
+// looking through all settings is dear. So it is not done right after a change either, when a failover may be under way
+// that has no time for it.
 type pendingRestart struct {
 	backend  uint32 // of which session
 	loadedAt time.Time
 	names    []string
 }
 
+// pendingAfter is how long after the files were read PostgreSQL is asked which settings wait for a restart.
+const pendingAfter = 500 * time.Millisecond
+
 // ask is called with the kept connection in hand, which guards p.
 func (p *pendingRestart) ask(ctx context.Context, conn *pgx.Conn, loadedAt time.Time) ([]string, error) {
-	if backend := conn.PgConn().PID(); p.backend != backend || !p.loadedAt.Equal(loadedAt) {
+	backend := conn.PgConn().PID()
+	if p.backend != backend || !p.loadedAt.Equal(loadedAt) && time.Since(loadedAt) >= pendingAfter {
 		rows, err := conn.Query(ctx, pendingSQL)
 		if err != nil {
 			return nil, err

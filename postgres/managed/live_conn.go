@@ -64,15 +64,30 @@ func (l *liveConns) init() {
 
 func (l *liveConns) put(conn *pgx.Conn) { l.kept <- conn }
 
-// offer makes a new connection the kept one, or closes it while the kept one is in use.
+// offer makes a new connection the kept one if there is none, and closes it otherwise: an old session knows PostgreSQL's
+// catalogs and our questions, which a new one has to learn, at a time when that is waited for.
 func (l *liveConns) offer(conn *pgx.Conn) {
 	l.once.Do(l.init)
 	select {
 	case old := <-l.kept:
+		if old != nil && !old.IsClosed() {
+			old, conn = conn, old
+		}
 		l.put(conn)
 		hangUp(old)
 	default:
 		hangUp(conn)
+	}
+}
+
+// drop closes the kept connection, unless it is in use.
+func (l *liveConns) drop() {
+	l.once.Do(l.init)
+	select {
+	case old := <-l.kept:
+		l.put(nil)
+		hangUp(old)
+	default:
 	}
 }
 
@@ -87,13 +102,18 @@ func hangUp(conn *pgx.Conn) {
 }
 
 // Disconnect closes the kept connection. The next operation opens one again.
-func (s *Server) Disconnect() { s.live.offer(nil) }
+func (s *Server) Disconnect() { s.live.drop() }
 
 // withKept runs do on the kept connection, and once more on a new one where the kept one turns out to be lost. So do
 // must be harmless when repeated.
 func (s *Server) withKept(ctx context.Context, do func(context.Context, *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
 	defer cancel()
+	return s.withKeptLong(ctx, do)
+}
+
+// withKeptLong is withKept, bounded by ctx alone.
+func (s *Server) withKeptLong(ctx context.Context, do func(context.Context, *pgx.Conn) error) error {
 	conn, err := s.live.take(ctx)
 	if err != nil {
 		return err

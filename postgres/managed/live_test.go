@@ -41,9 +41,9 @@ func (tpl *template) testObserve(t *testing.T) {
 	standby.settings.Cluster = map[string]string{"max_connections": "101", "work_mem": "8MB"}
 	standby.reload(t)
 	soon(t, "the kept session has read the files", func() bool { return standby.observe(t).ReadOnly })
-	if l = standby.observe(t); !slices.Equal(l.PendingRestart, []string{"max_connections"}) {
-		t.Errorf("settings that wait for a restart: %v", l.PendingRestart)
-	}
+	soon(t, "the settings that wait for a restart are known", func() bool {
+		return slices.Equal(standby.observe(t).PendingRestart, []string{"max_connections"})
+	})
 	started := time.Now()
 	for range 50 {
 		standby.observe(t)

@@ -31,7 +31,7 @@ type Switch struct {
 // as it is. A standby that receives WAL is not promoted: ErrNotCutOff.
 func (s *Server) Promote(ctx context.Context) (Switch, error) {
 	var tli wal.Timeline
-	err := s.withNew(ctx, func(conn *pgx.Conn) (err error) {
+	err := s.withKeptLong(ctx, func(ctx context.Context, conn *pgx.Conn) (err error) {
 		_, err = readCutOff(ctx, conn)
 		if err == nil {
 			err = promote(ctx, conn, s.endConflicts)
