@@ -88,6 +88,7 @@ type memo struct {
 	keptAt    time.Time
 	savedAt   time.Time
 	streamed  time.Time // when the standby was last seen streaming, or began to follow
+	repointed time.Time // when the primary was ready that the standby was told to follow, zero = it was seen streaming since
 	failures  int
 	problem   string
 	took      map[string]string // steps of this epoch, in ms, for the events

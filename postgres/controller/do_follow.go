@@ -70,8 +70,11 @@ func (c *Controller) doFollow(ctx context.Context, in *Inputs, step Step) error 
 	if err != nil {
 		return err
 	}
-	c.memo.cut, c.memo.streamed = nil, time.Now()
-	return c.configure(ctx, step.Conf, true)
+	began := time.Now()
+	c.memo.cut, c.memo.streamed, c.memo.repointed = nil, began, began.Add(-in.Since)
+	err = c.configure(ctx, step.Conf, true)
+	c.took("repoint", began)
+	return err
 }
 
 // begin notes that the copy is about to be destroyed and another made in its place.

@@ -120,6 +120,7 @@ func (c *Controller) doPromote(ctx context.Context, in *Inputs, step Step) error
 		return err
 	}
 	c.lap("slots", began)
+	c.memo.keptAt = time.Now() // the rest of it can wait for the first commits
 	c.wg.Go(func() { c.checkpoint(ctx) })
 	op := primacy.ReadyOp{
 		Epoch: in.State.Epoch, ServerID: in.Self, SystemID: in.Files.SystemID, Major: in.Files.Major,
@@ -147,8 +148,16 @@ func (c *Controller) lap(step string, began time.Time) time.Time {
 	return time.Now()
 }
 
+// checkpointAfter is how long after a promotion its checkpoint is written, so that it does not hold the first commits up:
+// all of them need the same disk. A copy that must be rewound waits longer, see restFor.
+const checkpointAfter = restFor / 2
+
 // checkpoint makes pg_rewind see a promotion: before version 16 it looks at the latest checkpoint's timeline.
 func (c *Controller) checkpoint(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(checkpointAfter):
+	}
 	if err := c.cfg.Postgres.Checkpoint(ctx); err != nil {
 		c.logger.Warn("no checkpoint after promotion: rewinds must wait for the next one", "error", err)
 	}

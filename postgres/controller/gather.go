@@ -69,7 +69,7 @@ func (c *Controller) gatherState(in *Inputs, now time.Time) {
 	}
 	if state.Epoch != m.state.Epoch {
 		m.took = map[string]string{}
-		m.barrier, m.acked, m.proposed = nil, 0, nil
+		m.barrier, m.acked, m.proposed, m.repointed = nil, 0, nil, time.Time{}
 	}
 	m.state, m.changed = state, changed
 	in.State, in.Since = state, now.Sub(m.since)
@@ -171,6 +171,17 @@ func (c *Controller) observe(ctx context.Context, in *Inputs) {
 	if live.Receiving || !live.InRecovery {
 		c.memo.cut = nil // it was cut off, and is not any more
 	}
+	if live.Streaming && !c.memo.repointed.IsZero() {
+		c.streams()
+	}
+}
+
+// streams tells the history how long the new primary had to do without this standby.
+func (c *Controller) streams() {
+	m := &c.memo
+	c.took("stream", m.repointed)
+	c.event("follow", fmt.Sprintf("%%s streams from the new primary %s ms after that was ready", m.took["stream_ms"]), m.took)
+	m.repointed = time.Time{}
 }
 
 // learn notes the epoch of a new timeline, and how far the copy reaches.

@@ -11,6 +11,8 @@ import (
 // Paces of the loop that are no configuration.
 const (
 	soonPause = 3 * time.Millisecond
+	// repointPause is for a standby that was told to follow a new primary: the cluster waits to hear that it does.
+	repointPause = 20 * time.Millisecond
 	// patience is how long a PostgreSQL that starts is asked that often: it writes each refusal to its log.
 	patience   = time.Second
 	firstPause = 20 * time.Millisecond // after a step that failed; doubles
@@ -38,6 +40,8 @@ func (c *Controller) pace(in *Inputs, step Step) time.Duration {
 	switch {
 	case step.Soon && (in.Live != nil || !in.Running || time.Since(c.memo.pidSince) < patience):
 		return soonPause
+	case !c.memo.repointed.IsZero() && time.Since(c.memo.streamed) < patience:
+		return repointPause
 	case in.State.Phase == primacy.PhaseReady && in.State.Handover == "" && in.State.Next == nil && !step.Problem:
 		return c.cfg.Idle
 	}

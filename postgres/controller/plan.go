@@ -56,6 +56,10 @@ type Step struct {
 // well within it, when all agents have been restarted at once.
 const unsureFor = 10 * time.Second
 
+// restFor is how long a copy that is to be thrown away is left alone after a primary has taken over: what is done to it,
+// and read from the primary for it, would be in the way of the first commits.
+const restFor = time.Second
+
 // shyFor is how long a deposed primary that crashed leaves the counting to the others, who need not recover.
 const shyFor = time.Second
 
@@ -241,7 +245,11 @@ func (in *Inputs) counts() bool {
 // counted on.
 func (in *Inputs) destroy(step Step) Step {
 	for _, m := range members(in.State, in.Self) {
-		if !m.Lost {
+		switch {
+		case m.Lost:
+		case in.Since < restFor:
+			return wait("the new primary has just taken over; then " + string(step.Do) + ": " + step.Why)
+		default:
 			return Step{Do: Propose, Op: primacy.LostOp{ServerID: in.Self, Memory: m.Memory}, Why: "about to " + string(step.Do) + ": " + step.Why}
 		}
 	}
