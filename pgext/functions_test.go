@@ -306,7 +306,7 @@ var (
 		"pgraft_is_leader()", "pgraft_get_leader()", "pgraft_get_term()", "pgraft_get_worker_state()", "pgraft_get_version()",
 		"pgraft_health_check()", "pgraft_get_cluster_status()", "pgraft_get_nodes()", "pgraft_log_get_stats()",
 		"pgraft_log_get_replication_status()", "pgraft_get_applied_index()", "pgraft_get_last_index()", "pgraft_wait_for_index(0)",
-		"pgraft_check()", "pgraft_kv_get_stats()", "pgraft_kv_get('a')", "pgraft_kv_exists('a')", "pgraft_kv_list_keys()",
+		"pgraft_check()", "pgraft_kv_get_stats()", "pgraft_kv_get('a')", "pgraft_kv_exists('a')", "pgraft_kv_list_keys()", "pgraft_events()",
 	}
 	changeFunctions = []string{
 		"pgraft_kv_put('a', 'b')", "pgraft_kv_cas('a', 1, 'c')", "pgraft_kv_delete('a')", "pgraft_add_node(4, 'h', 1)", "pgraft_remove_node(4)",

@@ -363,6 +363,14 @@ EXCEPTION WHEN data_exception THEN
 END $$;
 COMMENT ON FUNCTION @extschema@.pgraft_log_get_replication_status() IS 'how far each other node''s log reaches, a row per peer';
 
+CREATE FUNCTION @extschema@.pgraft_events(since bigint DEFAULT 0)
+    RETURNS TABLE (index bigint, "time" timestamptz, type text, node text, message text, data jsonb)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$
+    SELECT e.index, e."time", e.type, e.node, e.message, e.data FROM pgraft.event AS e WHERE e.index > since ORDER BY e.index
+$$;
+COMMENT ON FUNCTION @extschema@.pgraft_events(bigint) IS 'the cluster''s history after the given event, the oldest first, as far as this database''s rows have it';
+
 CREATE FUNCTION @extschema@.pgraft_get_applied_index() RETURNS bigint
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $$BEGIN RETURN coalesce((SELECT m.applied_index FROM pgraft.meta AS m), 0); END$$;
@@ -861,7 +869,7 @@ REVOKE ALL ON FUNCTION
     @extschema@.pgraft_get_worker_state(), @extschema@.pgraft_get_version(), @extschema@.pgraft_health_check(),
     @extschema@.pgraft_get_cluster_status(), @extschema@.pgraft_get_nodes(), @extschema@.pgraft_log_get_stats(),
     @extschema@.pgraft_log_get_replication_status(), @extschema@.pgraft_get_applied_index(), @extschema@.pgraft_get_last_index(),
-    @extschema@.pgraft_wait_for_index(bigint, interval), @extschema@.pgraft_check(), @extschema@.pgraft_kv_get_stats(),
+    @extschema@.pgraft_wait_for_index(bigint, interval), @extschema@.pgraft_events(bigint), @extschema@.pgraft_check(), @extschema@.pgraft_kv_get_stats(),
     @extschema@.pgraft_kv_get(text), @extschema@.pgraft_kv_exists(text), @extschema@.pgraft_kv_list_keys(text),
     @extschema@.pgraft_kv_put(text, text), @extschema@.pgraft_kv_delete(text), @extschema@.pgraft_kv_cas(text, bigint, text),
     @extschema@.pgraft_add_node(integer, text, integer), @extschema@.pgraft_remove_node(integer),
@@ -874,7 +882,7 @@ GRANT EXECUTE ON FUNCTION
     @extschema@.pgraft_get_worker_state(), @extschema@.pgraft_get_version(), @extschema@.pgraft_health_check(),
     @extschema@.pgraft_get_cluster_status(), @extschema@.pgraft_get_nodes(), @extschema@.pgraft_log_get_stats(),
     @extschema@.pgraft_log_get_replication_status(), @extschema@.pgraft_get_applied_index(), @extschema@.pgraft_get_last_index(),
-    @extschema@.pgraft_wait_for_index(bigint, interval), @extschema@.pgraft_check(), @extschema@.pgraft_kv_get_stats(),
+    @extschema@.pgraft_wait_for_index(bigint, interval), @extschema@.pgraft_events(bigint), @extschema@.pgraft_check(), @extschema@.pgraft_kv_get_stats(),
     @extschema@.pgraft_kv_get(text), @extschema@.pgraft_kv_exists(text), @extschema@.pgraft_kv_list_keys(text)
     TO pg_monitor, pgraft_admin;
 
