@@ -43,11 +43,14 @@ func (a *asking) order(ctx context.Context, x *call, send func(context.Context, 
 			return err
 		}
 		return a.print(x.stdout, result, func(w io.Writer) error {
-			text := cmp.Or(result.Message, done)
+			text := sentence(cmp.Or(result.Message, done))
 			if result.Primary != "" {
 				text = fmt.Sprintf("%s is the primary now, epoch %d.", result.Primary, result.Epoch)
+				if result.Message != "" {
+					text += "\nWARNING: " + sentence(result.Message)
+				}
 			}
-			_, err := fmt.Fprintln(w, sentence(text))
+			_, err := fmt.Fprintln(w, text)
 			return err
 		})
 	})

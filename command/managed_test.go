@@ -111,12 +111,15 @@ func TestClusterOrders(t *testing.T) {
 		result := api.ClusterResult{}
 		if strings.Contains(path, "over") {
 			result = api.ClusterResult{Epoch: 4, Primary: "pg2"}
+			if in["allow_data_loss"] == true {
+				result.Message = "commits may be lost"
+			}
 		}
 		reply(t, w, result)
 	}})
 	for _, tt := range []struct{ line, path, body, stdout string }{
 		{"failover", "failover", `{}`, "pg2 is the primary now, epoch 4.\n"},
-		{"failover pg2 -allow-data-loss -yes", "failover", `{"allow_data_loss":true,"node":"pg2"}`, "pg2 is the primary now"},
+		{"failover pg2 -allow-data-loss -yes", "failover", `{"allow_data_loss":true,"node":"pg2"}`, "pg2 is the primary now, epoch 4.\nWARNING: commits may be lost.\n"},
 		{"switchover", "switchover", `{}`, "pg2 is the primary now"},
 		{"switchover pg2 -yes", "switchover", `{"node":"pg2"}`, "pg2 is the primary now"},
 		{"restart pg2", "restart", `{"node":"pg2"}`, "The PostgreSQL of pg2 was restarted.\n"},

@@ -18,6 +18,7 @@ import (
 const (
 	restartTimeout = 5 * time.Minute // crash recovery may have to be run through
 	confirmTimeout = 30 * time.Second
+	leaveTimeout   = 10 * time.Second // the others either follow or they don't
 )
 
 // Restart stops and starts a server's PostgreSQL in place, and returns when it is back.
@@ -105,7 +106,7 @@ func (w *Watch) keepOut(server string) (end func()) {
 
 // awaitLeft returns when a server is no member any more, and no change of the members is under way.
 func (w *Watch) awaitLeft(ctx context.Context, server string) error {
-	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
 	_, err := w.await(ctx, func(s primacy.State) bool {
 		_, member := primacy.MemberOf(s.Sync, server)
