@@ -311,6 +311,9 @@ func (c *Controller) start(ctx context.Context, in *Inputs) error {
 	defer cancel()
 	ctx, cancelEpoch := c.whileEpoch(ctx, in)
 	defer cancelEpoch()
+	if err := c.mark(); err != nil {
+		return err
+	}
 	err := c.cfg.Postgres.Start(ctx)
 	if err != nil && ctx.Err() != nil && c.cfg.Postgres.PID() != 0 {
 		return nil // it is on its way

@@ -145,7 +145,7 @@ func (c *Controller) replaced(in *Inputs) bool {
 		return false
 	}
 	now, err := c.cfg.Postgres.Fingerprint()
-	if err != nil || now == m.local.Fingerprint {
+	if err != nil || m.local.is(now) {
 		return false
 	}
 	alone := len(in.State.Sync.Members) == 1 && in.State.Next == nil && in.State.Primary == in.Self
@@ -154,7 +154,7 @@ func (c *Controller) replaced(in *Inputs) bool {
 	}
 	c.logger.Info("data directory has moved", "memory", m.local.Memory)
 	local := m.local.clone()
-	local.Fingerprint = now
+	local.Fingerprint, local.Mark = now, ""
 	return c.save(local) != nil
 }
 

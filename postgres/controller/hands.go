@@ -11,9 +11,10 @@ import (
 // Postgres is one PostgreSQL server and its data directory. Each method is idempotent; only the loop calls them, except
 // for Checkpoint.
 type Postgres interface {
-	// Inspect reads the data directory, Fingerprint names it.
+	// Inspect reads the data directory, Fingerprint names it. Mark makes a word the last part of that name.
 	Inspect(ctx context.Context) (Files, error)
 	Fingerprint() (string, error)
+	Mark(word string) error
 
 	// PID is the postmaster's, 0 = none. Exited is closed when that one ends.
 	PID() int

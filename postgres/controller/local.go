@@ -25,6 +25,8 @@ type Local struct {
 	Memory string `json:"memory"`
 	// Fingerprint tells whether the directory still is the one that Memory names, "" before there was data.
 	Fingerprint string `json:"fingerprint,omitempty"`
+	// Mark is the name that the copy is being given, "" = none: see Controller.mark.
+	Mark string `json:"mark,omitempty"`
 	// Promised is the epoch below which no WAL is accepted any more. It only grows.
 	Promised uint64 `json:"promised"`
 	// Following is the epoch whose primary the data comes from. It is set before the first byte of it can arrive.

@@ -25,7 +25,7 @@ func TestLocalSurvives(t *testing.T) {
 		t.Fatalf("read again: %+v, %v", again, err)
 	}
 	want := controller.Local{
-		Memory: "m", Fingerprint: "f", Promised: 7, Following: 6, Timelines: map[wal.Timeline]uint64{1: 1, 3: 6},
+		Memory: "m", Fingerprint: "f", Mark: "k", Promised: 7, Following: 6, Timelines: map[wal.Timeline]uint64{1: 1, 3: 6},
 		Position: primacy.Position{Epoch: 6, LSN: 0x1234}, Seen: primacy.Position{Epoch: 6, LSN: 0x1235}, Promoting: 7, Unconfirmed: true, Spoiled: "s",
 		Work: &controller.Work{Kind: controller.WorkClone, Epoch: 7, Copied: true, Why: "w"},
 	}

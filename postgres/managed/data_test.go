@@ -123,6 +123,16 @@ func TestFingerprint(t *testing.T) {
 	if after := name(); after != before {
 		t.Errorf("work changed the fingerprint from %s to %s", before, after)
 	}
+	must(t, server.Mark("first"))
+	first := name()
+	if first == before || first != managed.Marked(before, "first") {
+		t.Errorf("marked, %s has fingerprint %s", before, first)
+	}
+	must(t, server.Mark("second"))
+	if second := name(); second == first || second != managed.Marked(first, "second") {
+		t.Errorf("marked again, %s has fingerprint %s", first, second)
+	}
+	before = name()
 	must(t, os.Rename(cfg.DataDir, cfg.DataDir+".moved"))
 	if _, err := server.Fingerprint(); err == nil {
 		t.Error("a fingerprint of nothing")

@@ -162,7 +162,32 @@ func (s *Server) Fingerprint() (string, error) {
 	if len(raw) < idSize {
 		return "", errors.New("name data directory: pg_control is cut short")
 	}
-	return fmt.Sprintf("%d/%s/%s", binary.NativeEndian.Uint64(raw), dir, version), nil
+	mark, err := os.ReadFile(s.path(markFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("name data directory: %w", err)
+	}
+	return Marked(fmt.Sprintf("%d/%s/%s", binary.NativeEndian.Uint64(raw), dir, version), string(mark)), nil
+}
+
+// markFile holds the part of the fingerprint that Mark makes.
+const markFile = "pgraft.mark"
+
+// Mark makes a word the last part of the fingerprint, durably. A copy that was made before does not have it.
+func (s *Server) Mark(word string) error {
+	if _, err := s.replace(s.path(markFile), word, true); err != nil {
+		return fmt.Errorf("name data directory: %w", err)
+	}
+	return nil
+}
+
+// Marked is what a fingerprint becomes by Mark.
+func Marked(fingerprint, word string) string {
+	const parts = 3 // system identifier, directory, file
+	fields := strings.SplitN(fingerprint, "/", parts+1)
+	if word != "" {
+		fields = append(fields[:min(parts, len(fields))], word)
+	}
+	return strings.Join(fields, "/")
 }
 
 // run runs one of PostgreSQL's programs as its user and returns its output; an error holds the last lines of what it
