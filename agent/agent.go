@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/pgraft/pgraft/agent/failover"
+	"github.com/pgraft/pgraft/agent/history"
 	"github.com/pgraft/pgraft/agent/httpapi"
 	"github.com/pgraft/pgraft/agent/leader"
 	"github.com/pgraft/pgraft/agent/probe"
@@ -57,6 +58,7 @@ type Agent struct {
 	managed   *managedPostgres
 	failover  *failover.Watch // nil where no PostgreSQL is managed
 	proof     *quorumProof
+	history   *history.Writer
 	metrics   *telemetry.Metrics
 	board     httpapi.MemberBoard
 	http      *httpapi.Server

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-memdb"
 	"github.com/hashicorp/raft"
 
+	"github.com/pgraft/pgraft/agent/history"
 	"github.com/pgraft/pgraft/api"
 	"github.com/pgraft/pgraft/config"
 	"github.com/pgraft/pgraft/fsm"
@@ -179,16 +180,18 @@ func (a *Agent) postgresSettings() map[string]string {
 	return params
 }
 
+// openHistory prepares what brings this node's events to the cluster.
+func (a *Agent) openHistory() {
+	a.history = history.New(history.Config{
+		Propose: func(ctx context.Context, op fsm.Op) error { _, err := a.raft.Propose(ctx, op); return err },
+		Events:  func(since uint64) (uint64, []api.Event) { return a.fsm.Store().Events(nil, since, 0) },
+		Logger:  a.log,
+	})
+}
+
 // recordEvent adds a controller's event to the history, in the background: the controller must not wait for Raft.
 func (a *Agent) recordEvent(e controller.Event) {
-	op := fsm.EventAppend{Type: e.Type, Node: a.cfg.NodeName, Message: a.withNames(e.Message), Data: e.Data}
-	a.loops.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), eventTimeout)
-		defer cancel()
-		if _, err := a.raft.Propose(ctx, op); err != nil {
-			a.log.Warn("event is missing in the history", "type", e.Type, "message", e.Message, "error", err)
-		}
-	})
+	a.history.Add(fsm.EventAppend{Type: e.Type, Node: a.cfg.NodeName, Message: a.withNames(e.Message), Data: e.Data})
 }
 
 // withNames puts the nodes' names in the place of server ids.
@@ -199,9 +202,6 @@ func (a *Agent) withNames(text string) string {
 	}
 	return text
 }
-
-// eventTimeout bounds how long an event waits for a leader.
-const eventTimeout = 10 * time.Second
 
 // canFailover reports whether enough of the others look alive to replace this primary.
 func (a *Agent) canFailover() bool {
@@ -312,12 +312,13 @@ func (q *quorumProof) set(holds bool) {
 // proofParts is how many times within the primary's lease the proof is looked at.
 const proofParts = 8
 
-// runProof keeps the proof current.
+// runProof keeps the proof current. It ends before the next look would find it too late, so that sessions end within
+// the lease.
 func (a *Agent) runProof(ctx context.Context) {
 	ticker := time.NewTicker(a.primaryLease() / proofParts)
 	defer ticker.Stop()
 	for {
-		a.proof.set(time.Now().Before(a.provenUntil()))
+		a.proof.set(time.Now().Add(a.primaryLease() / proofParts).Before(a.provenUntil()))
 		select {
 		case <-ctx.Done():
 			return

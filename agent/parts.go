@@ -193,6 +193,8 @@ func (a *Agent) openLoops(ctx context.Context) error {
 	// The loops outlive ctx by the time that leaving takes.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	a.onClose(func() error { cancel(); a.loops.Wait(); return nil })
+	a.openHistory()
+	a.loop(ctx, a.history.Run)
 	a.loop(ctx, a.prober.Run)
 	a.loop(ctx, a.runLeadership)
 	a.loop(ctx, a.runGossip)
