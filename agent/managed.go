@@ -289,6 +289,7 @@ type quorumProof struct {
 	mu      sync.Mutex // guards what follows
 	holds   bool
 	changed chan struct{}
+	until   time.Time // as proven by the latest answer
 }
 
 func newQuorumProof() *quorumProof { return &quorumProof{changed: make(chan struct{})} }
@@ -309,8 +310,18 @@ func (q *quorumProof) set(holds bool) {
 	}
 }
 
+// extend notes that a quorum's answer is good until then, and returns until when the best one is.
+func (q *quorumProof) extend(until time.Time) time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if until.After(q.until) {
+		q.until = until
+	}
+	return q.until
+}
+
 // proofParts is how many times within the primary's lease the proof is looked at.
-const proofParts = 8
+const proofParts = 20
 
 // runProof keeps the proof current. It ends before the next look would find it too late, so that sessions end within
 // the lease.
@@ -327,15 +338,18 @@ func (a *Agent) runProof(ctx context.Context) {
 	}
 }
 
-// provenUntil is until when what this node last heard of a quorum proves that the cluster has not gone on without it.
+// provenUntil is until when what this node last heard of a quorum proves that the cluster has not gone on without it. A
+// leader whose lease is over hears nothing new, and what Raft says of its last contact when it steps down is that moment.
 func (a *Agent) provenUntil() time.Time {
-	if until, ok := a.raft.Lease(); ok {
-		return until.Add(a.primaryLease() - a.cfg.RaftTimers().Lease)
+	var until time.Time
+	if lease, ok := a.raft.Lease(); ok {
+		until = lease.Add(a.primaryLease() - a.cfg.RaftTimers().Lease)
+	} else if leader, _ := a.raft.Leader(); leader != "" && !a.raft.IsLeader() {
+		if contact, ok := a.raft.LastContact(); ok {
+			until = contact.Add(a.primaryLease())
+		}
 	}
-	if contact, ok := a.raft.LastContact(); ok {
-		return contact.Add(a.primaryLease())
-	}
-	return time.Time{}
+	return a.proof.extend(until)
 }
 
 // primaryLease is how long a primary goes on without hearing a quorum before its sessions end. No commit's safety hangs

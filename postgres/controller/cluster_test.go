@@ -61,6 +61,8 @@ type raft struct {
 	*agreement
 	mu       sync.Mutex
 	away     bool // cut off from the others
+	hangs    bool // and has not noticed yet: proposals get no answer
+	waiting  int  // proposals that hang
 	frozen   primacy.State
 	proof    chan struct{}
 	notFresh bool
@@ -68,10 +70,17 @@ type raft struct {
 
 var errNoLeader = errors.New("no leader")
 
-func (r *raft) Propose(_ context.Context, op primacy.Op) error {
+func (r *raft) Propose(ctx context.Context, op primacy.Op) error {
 	r.mu.Lock()
-	away := r.away
+	away, hangs := r.away, r.hangs
+	if hangs {
+		r.waiting++
+	}
 	r.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	if away {
 		return errNoLeader
 	}
@@ -103,6 +112,11 @@ func (r *raft) setAway(away bool) {
 	close(r.proof)
 	r.proof = make(chan struct{})
 }
+
+// setHangs says whether proposals hang, and proposing whether one does.
+func (r *raft) setHangs(hangs bool) { r.mu.Lock(); defer r.mu.Unlock(); r.hangs, r.waiting = hangs, 0 }
+
+func (r *raft) proposing() bool { r.mu.Lock(); defer r.mu.Unlock(); return r.waiting > 0 }
 
 // node is one agent's part, with a real PostgreSQL.
 type node struct {

@@ -138,6 +138,10 @@ func (c *Controller) propose(ctx context.Context, in *Inputs, step Step) error {
 	began := time.Now()
 	pctx, cancel := context.WithTimeout(ctx, proposeTime)
 	defer cancel()
+	if in.Proof && in.Live != nil && !in.Live.InRecovery {
+		// A primary has no time for it once it has no quorum.
+		c.until(pctx, c.memo.proven, cancel)
+	}
 	err := c.cfg.Raft.Propose(pctx, op)
 	if _, fence := op.(primacy.FenceOp); fence && err != nil && c.memo.died {
 		if c.memo.tries++; c.memo.tries >= maxTries {
@@ -165,6 +169,17 @@ func (c *Controller) propose(ctx context.Context, in *Inputs, step Step) error {
 	case <-timer.C:
 	}
 	return nil
+}
+
+// until ends something when a channel is closed.
+func (c *Controller) until(ctx context.Context, closed <-chan struct{}, end context.CancelFunc) {
+	c.wg.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-closed:
+			end()
+		}
+	})
 }
 
 // tell puts the times of the steps that led to an operation into the history.
