@@ -48,14 +48,18 @@ func (s sessions) Renew(_ context.Context, id string) error {
 	return err
 }
 
-// leaderTransport sends a request to the leader's internal port, whoever that is at the moment.
+// leaderTransport sends a request to the leader's internal port, whoever that is at the moment. A leader answers itself
+// without a connection, which its own port would refuse.
 type leaderTransport struct{ a *Agent }
 
 // RoundTrip implements http.RoundTripper.
 func (t leaderTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	id, _ := t.a.raft.Leader()
-	if id == "" {
+	switch id {
+	case "":
 		return nil, errNoLeader
+	case t.a.raft.ServerID():
+		return answerLocally(t.a.http.InternalHandler(), req), nil
 	}
 	return t.a.raft.PeerTransport(id).RoundTrip(req)
 }

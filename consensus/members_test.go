@@ -216,6 +216,13 @@ func TestSnapshotAndRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(t, c.Node(leader), "k", "new")
+	c.Eventually(func() error { // a follower's has what it has
+		_, reader, err := c.Node((leader + 1) % 3).Snapshot(t.Context())
+		if err == nil {
+			err = reader.Close()
+		}
+		return err
+	})
 	damaged := bytes.Clone(content)
 	damaged[len(damaged)/2] ^= 1
 	leader = c.Leader()

@@ -14,12 +14,15 @@ import (
 	"github.com/pgraft/pgraft/fsm"
 )
 
-// Snapshot takes a snapshot of this leader's state and opens it. The reader's content is what Restore takes.
+// Snapshot takes a snapshot of this server's state and opens it: on the leader of all that was proposed before the call,
+// on another of what it has. The reader's content is what Restore takes.
 func (n *Node) Snapshot(ctx context.Context) (*raft.SnapshotMeta, io.ReadCloser, error) {
 	// Without a barrier an idle cluster can't be snapshotted: raft asks for something applied past the last change of
 	// its configuration.
-	if err := n.Barrier(ctx); err != nil {
-		return nil, nil, err
+	if n.IsLeader() {
+		if err := n.Barrier(ctx); err != nil {
+			return nil, nil, err
+		}
 	}
 	future := n.raft.Snapshot()
 	err := await(ctx, future)
