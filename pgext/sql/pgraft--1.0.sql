@@ -37,7 +37,7 @@ CREATE TABLE pgraft.meta (
     applied_index bigint NOT NULL DEFAULT 0,
     applied_term  bigint NOT NULL DEFAULT 0,
     updated_at    timestamptz NOT NULL DEFAULT now()
-) WITH (fillfactor = 10); -- one row, updated with every transaction of the applier: room to do it in place
+);
 COMMENT ON TABLE pgraft.meta IS 'how far the rows of this schema follow the cluster''s log';
 INSERT INTO pgraft.meta DEFAULT VALUES;
 
@@ -392,6 +392,8 @@ CREATE FUNCTION @extschema@.pgraft_wait_for_index(index bigint, timeout interval
 DECLARE
     deadline timestamptz := clock_timestamp() + timeout;
     pause double precision := 0.001;
+    replayed pg_lsn;
+    moved timestamptz := clock_timestamp();
 BEGIN
     IF index IS NULL OR timeout IS NULL THEN
         RAISE EXCEPTION 'index and timeout must not be null' USING ERRCODE = 'null_value_not_allowed';
@@ -407,6 +409,13 @@ BEGIN
         END IF;
         IF clock_timestamp() >= deadline THEN
             RETURN false;
+        END IF;
+        -- What a statement on a standby may still see holds up the replay of WAL that removes it: this one may wait for itself.
+        IF pg_last_wal_replay_lsn() IS DISTINCT FROM replayed THEN
+            replayed := pg_last_wal_replay_lsn(); moved := clock_timestamp();
+        ELSIF pg_is_in_recovery() AND NOT pg_is_wal_replay_paused() AND pg_last_wal_receive_lsn() > replayed AND clock_timestamp() - moved > '200 milliseconds' THEN
+            RAISE EXCEPTION 'replay on this standby waits for statements that run here, and this is one of them'
+                USING ERRCODE = 'serialization_failure', HINT = 'Call the function again.';
         END IF;
         PERFORM pg_sleep(pause);
         pause := least(pause * 1.5, 0.02);
