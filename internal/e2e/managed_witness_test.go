@@ -165,7 +165,7 @@ func staleStandby(t *testing.T, w *witnessed, load *inserts) {
 		}
 		return ""
 	})
-	out, err := pgraft(t, w.Cluster, standby, "failover", "-yes", "-timeout=20s")
+	out, err := order(t, w.Cluster, standby, "failover", "-yes", "-timeout=20s")
 	if err == nil {
 		t.Errorf("a failover to a standby that lacks commits went well: %s", out)
 	}
@@ -202,7 +202,7 @@ func replicaHasNoPart(t *testing.T, w *witnessed, load *inserts) {
 		return ""
 	})
 	for target, word := range map[string]string{"r": "replica", "w": "witness", primary.Name: "already"} {
-		out, err := pgraft(t, w.Cluster, standby, "switchover", "-yes", target)
+		out, err := order(t, w.Cluster, standby, "switchover", "-yes", target)
 		if err == nil || !strings.Contains(out, word) {
 			t.Errorf("switchover to %s: %v, want an error that says %q: %s", target, err, word, out)
 		}
