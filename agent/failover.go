@@ -36,7 +36,7 @@ func (a *Agent) openFailover(context.Context) error {
 		Self: string(a.raft.ServerID()), State: a.watchPrimacy, Servers: a.failoverServers, View: a.postgresView, Eyes: eyes,
 		Propose: agreement{a}.Propose, Obey: a.obey, TransferLeadership: a.transferLeadership,
 		Async: func() bool { return a.cfg.Postgres.Synchronous == "async" },
-		Note:  a.noteDecision, Logger: a.log.Named("failover"),
+		Note:  a.noteDecision, Logger: a.log.Named("failover"), Timing: failover.Timing{Lease: a.primaryLease()},
 	})
 	a.raft.HandleInternal("GET "+failover.ViewPath, failover.ServeView(a.postgresView))
 	a.raft.HandleInternal("GET "+failover.SeesPath, failover.ServeSees(eyes.Look))

@@ -30,6 +30,9 @@ func planCount(s *Scene) Decision {
 	if s.awaitsTarget(chosen) {
 		return wait("counted; %s, which was to take over, has not reported yet", s.name(s.State.Target))
 	}
+	if s.mayWrite(chosen) {
+		return wait("counted; %s is silent, and may take itself for writable until its lease is over", s.name(s.State.Primary))
+	}
 	return Decision{
 		Kind: KindPromote, ServerID: chosen,
 		Op: primacy.PromoteOp{Epoch: s.State.Epoch, ServerID: chosen},
@@ -77,6 +80,20 @@ func (v *Server) priority() int {
 		return 0
 	}
 	return v.View.Priority
+}
+
+// mayWrite reports whether the deposed primary, of which nothing is heard, may not have noticed yet that it is alone. No
+// commit of its would be acknowledged, but sessions there could begin to write, and read what is no longer so.
+func (s *Scene) mayWrite(chosen string) bool {
+	deposed := s.server(s.State.Primary)
+	silent := deposed.Agent.Reach == ReachSilent || deposed.Agent.Reach == ReachUnknown
+	switch {
+	case deposed.ID == "" || deposed.ID == chosen || reported(s.State, deposed.ID):
+		return false
+	case !silent || deposed.Postgres.Reach == ReachRefused:
+		return false
+	}
+	return deposed.Agent.lasted() < s.Term.Lease && s.Now.Sub(s.PhaseSince) < s.Term.Lease
 }
 
 // awaitsTarget gives the server that an operator named a moment longer for its report.

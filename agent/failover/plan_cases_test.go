@@ -145,6 +145,19 @@ func countCases() map[string]*world {
 	with("equal: rather not the deposed", func(w *world) {
 		w.of("pg1").Agent = alive()
 	}, report("pg1", 0x2000), report("pg3", 0x2000))
+	with("equal, and the deposed may still write", func(w *world) {
+		w.dead("pg1", isSilent, 1900*time.Millisecond).PhaseSince = noon.Add(-time.Second)
+	}, equal...)
+	with("equal, and the deposed has ended its sessions", func(w *world) {
+		w.dead("pg1", isSilent, 2*time.Second).PhaseSince = noon.Add(-time.Second)
+	}, equal...)
+	with("equal, and the deposed can't be seen for long", func(w *world) {
+		w.of("pg1").Agent, w.PhaseSince = failover.Evidence{}, noon.Add(-2*time.Second)
+	}, equal...)
+	with("equal, and the deposed's agent is silent without PostgreSQL", func(w *world) {
+		w.dead("pg1", isSilent, time.Second).PhaseSince = noon
+		w.of("pg1").Postgres = since(isRefused, 0)
+	}, equal...)
 	with("the furthest is gone again", func(w *world) {
 		w.of("pg3").Agent = since(isRefused, 0)
 	}, report("pg2", 0x2000), report("pg3", 0x2800))

@@ -73,6 +73,7 @@ type Timing struct {
 	Handover time.Duration // a switchover may take so long
 	Target   time.Duration // a fence waits so long for the report of the server that an operator named
 	Settle   time.Duration // leadership stays so long where it is after a change
+	Lease    time.Duration // a primary that hears no quorum ends its sessions after so long
 }
 
 // DefaultTiming is what the zero Timing stands for.
@@ -80,7 +81,7 @@ func DefaultTiming() Timing {
 	return Timing{
 		Silent: time.Second, Fresh: 2 * time.Second, Restart: 10 * time.Second, Hung: 10 * time.Second,
 		Hang: time.Second, Drop: 30 * time.Second, Handover: 10 * time.Second, Target: 500 * time.Millisecond,
-		Settle: 2 * time.Second,
+		Settle: 2 * time.Second, Lease: 2 * time.Second,
 	}
 }
 
