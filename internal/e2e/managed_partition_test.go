@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -85,13 +86,52 @@ func TestManagedPartition(t *testing.T) {
 // partFromAll cuts the primary off from everyone: the others go on, and its own sessions end.
 func partFromAll(t *testing.T, c *managedHosts, load *inserts, primary *testcluster.Node) {
 	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	claims := watchWritable(ctx, c.Nodes)
 	cut := time.Now()
 	primary.Host.Cut()
 	t.Cleanup(primary.Host.Mend)
 	tookOver(t, c, primary, cut)
 	load.wantMore(t, 100)
 	wantReadOnly(t, primary)
+	cancel()
+	spans := claims()
+	before := spans[primary.Name]
+	for name, span := range spans {
+		t.Logf("%s was writable from %s to %s after the cut", name, span[0].Sub(cut).Round(time.Millisecond), span[1].Sub(cut).Round(time.Millisecond))
+		if name != primary.Name && span[0].Before(before[1]) {
+			t.Errorf("%s was writable while %s was", name, primary.Name)
+		}
+	}
 	primary.Host.Mend()
+}
+
+// watchWritable asks every node over and over whether it would take a write. The result is when each first said so, and
+// when it was last asked and said so.
+func watchWritable(ctx context.Context, nodes []*testcluster.Node) (claims func() map[string][2]time.Time) {
+	var mu sync.Mutex
+	spans := make(map[string][2]time.Time)
+	var wg sync.WaitGroup
+	for _, n := range nodes {
+		wg.Go(func() {
+			for ; ctx.Err() == nil; time.Sleep(5 * time.Millisecond) {
+				asked := time.Now()
+				if wantQuery(ctx, n, "off", "SELECT current_setting('transaction_read_only')") != nil {
+					continue
+				}
+				mu.Lock()
+				span := spans[n.Name]
+				if span[0].IsZero() {
+					span[0] = time.Now()
+				}
+				span[1] = asked
+				spans[n.Name] = span
+				mu.Unlock()
+			}
+		})
+	}
+	return func() map[string][2]time.Time { wg.Wait(); return spans }
 }
 
 // tookOver waits for another primary than the one that was lost at a time.
