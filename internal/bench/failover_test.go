@@ -48,7 +48,8 @@ func killLeader(b *testing.B, c *testcluster.Cluster) time.Duration {
 	w.wg.Wait()
 	c.StartAgent(leader)
 	waitSettled(c)
-	return w.longestGap(killed)
+	gap, _ := w.longestGap(killed)
+	return gap
 }
 
 // writers write to all nodes and remember when they were told that it is done.
@@ -68,9 +69,7 @@ func startWriters(ctx context.Context, b *testing.B, c *testcluster.Cluster) *wr
 			defer tick.Stop()
 			for ctx.Err() == nil {
 				if send(ctx, client, http.MethodPut, n.URL(fmt.Sprintf("/v1/kv/bench/failover/%d", i)), value) == nil {
-					w.mu.Lock()
-					w.acks = append(w.acks, time.Now())
-					w.mu.Unlock()
+					w.acked(time.Now())
 				}
 				select {
 				case <-ctx.Done():
@@ -80,6 +79,12 @@ func startWriters(ctx context.Context, b *testing.B, c *testcluster.Cluster) *wr
 		})
 	}
 	return w
+}
+
+func (w *writers) acked(at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.acks = append(w.acks, at)
 }
 
 // waitFor waits until a write was acknowledged after a moment.
@@ -95,16 +100,16 @@ func (w *writers) waitFor(b *testing.B, moment time.Time) {
 	})
 }
 
-// longestGap returns the longest time between two acknowledged writes of which the later came after a moment.
-func (w *writers) longestGap(after time.Time) time.Duration {
+// longestGap returns the longest time between two acknowledged writes of which the later came after a moment, and when
+// it ended.
+func (w *writers) longestGap(after time.Time) (longest time.Duration, end time.Time) {
 	slices.SortFunc(w.acks, time.Time.Compare)
-	var longest time.Duration
 	for i := 1; i < len(w.acks); i++ {
-		if w.acks[i].After(after) {
-			longest = max(longest, w.acks[i].Sub(w.acks[i-1]))
+		if gap := w.acks[i].Sub(w.acks[i-1]); w.acks[i].After(after) && gap > longest {
+			longest, end = gap, w.acks[i]
 		}
 	}
-	return longest
+	return longest, end
 }
 
 // waitSettled waits until all nodes follow one leader again, with logs that reach equally far.
