@@ -217,8 +217,11 @@ func (c *Controller) doHandOver(ctx context.Context, in *Inputs) error {
 	if now, _ := c.cfg.Raft.State(); now.Handover != in.State.Handover {
 		return nil // it was withdrawn
 	}
-	c.event("handover", "%s stops, so that server "+in.State.Handover+" can take over", nil)
-	return c.stop(ctx, in)
+	if err := c.stop(ctx, in); err != nil {
+		return err
+	}
+	c.event("handover", "%s has stopped, so that server "+in.State.Handover+" can take over", c.memo.took)
+	return nil
 }
 
 // doRestart stops PostgreSQL; the plan starts it again. It is asked for once.

@@ -131,12 +131,25 @@ func (in *Inputs) rejoining(c Copy) Step {
 		return in.clone(Step{Do: Rewind, Why: v.Why, Verdict: &v})
 	}
 	switch {
+	case !in.Running && !in.Files.Standby && in.Since < restFor && in.spare():
+		return wait("the new primary has just taken over, and others acknowledge its commits")
 	case !in.Running:
 		return Step{Do: StartStandby, Conf: in.cutConf(), Why: v.Why}
 	case in.Source == nil:
 		return wait("the primary's address is not known here yet")
 	}
 	return Step{Do: Follow, Conf: in.followConf(), Verdict: &v, Why: v.Why}
+}
+
+// spare reports whether a primary elsewhere has enough members that acknowledge without this one.
+func (in *Inputs) spare() bool {
+	others := 0
+	for _, m := range primacy.Acknowledging(primacy.Rule(in.State), in.State.Primary) {
+		if m.ServerID != in.Self && !m.Lost {
+			others++
+		}
+	}
+	return others >= primacy.Rule(in.State).Acks
 }
 
 // clone is destroy, but only with a source that is known.
