@@ -61,6 +61,9 @@ func planReady(s *Scene) []Decision {
 	if health.gone {
 		return one(planFence(s, health.reason))
 	}
+	if reason := planRoom(s); reason != "" && health.reason == "" {
+		return one(planFence(s, reason))
+	}
 	var waits []Decision
 	if health.reason != "" {
 		waits = append(waits, wait("%s", health.reason))
@@ -80,6 +83,22 @@ func planReady(s *Scene) []Decision {
 		return append([]Decision{{Kind: KindTransfer, ServerID: to, Reason: fmt.Sprintf("%s sees the primary and this node does not", s.name(to))}}, waits...)
 	}
 	return waits
+}
+
+// planRoom says why a primary that has no room to write is replaced, "" if it is not: where all disks are full another
+// primary is no better. The new one stays for a while, so that disks that fill together don't chase it around.
+func planRoom(s *Scene) string {
+	view, ok := s.current(s.State.Primary)
+	if !ok || !view.Full || s.State.Handover != "" || s.Now.Sub(s.PhaseSince) < s.Term.Restart {
+		return ""
+	}
+	for _, m := range s.State.Sync.Members {
+		other, ok := s.current(m.ServerID)
+		if ok && m.ServerID != s.State.Primary && s.absent(m) == "" && other.Streaming && !other.Full {
+			return fmt.Sprintf("PostgreSQL of %s has no space left on its device, and %s has", s.name(s.State.Primary), s.name(m.ServerID))
+		}
+	}
+	return ""
 }
 
 // planFence ends the epoch of a primary that is gone, if that leads to a next one.

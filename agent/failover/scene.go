@@ -91,6 +91,7 @@ func (t Timing) withDefaults() Timing {
 		Silent: cmp.Or(t.Silent, d.Silent), Fresh: cmp.Or(t.Fresh, d.Fresh), Restart: cmp.Or(t.Restart, d.Restart),
 		Hung: cmp.Or(t.Hung, d.Hung), Hang: cmp.Or(t.Hang, d.Hang), Drop: cmp.Or(t.Drop, d.Drop),
 		Handover: cmp.Or(t.Handover, d.Handover), Target: cmp.Or(t.Target, d.Target), Settle: cmp.Or(t.Settle, d.Settle),
+		Lease: cmp.Or(t.Lease, d.Lease),
 	}
 }
 

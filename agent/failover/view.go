@@ -76,6 +76,8 @@ type View struct {
 	// was shut down cleanly.
 	Countable bool `json:"countable,omitempty"`
 
+	// Full tells that there is no room for PostgreSQL to write.
+	Full bool `json:"full,omitempty"`
 	// Streaming tells that a standby receives WAL, and WALAgeMS how long ago the latest message came; -1 = never.
 	Streaming bool  `json:"streaming,omitempty"`
 	WALAgeMS  int64 `json:"wal_age_ms"`
