@@ -14,12 +14,14 @@ import (
 	"github.com/pgraft/pgraft/fsm"
 	"github.com/pgraft/pgraft/pgext"
 	"github.com/pgraft/pgraft/postgres"
+	"github.com/pgraft/pgraft/postgres/managed"
 )
 
 // database is the PostgreSQL beside the agent: its health, and the applier that brings it to what the log says. A
 // witness has none; the methods of a nil database say so.
 type database struct {
 	cfg     *config.Config
+	server  *managed.Server // nil: someone else runs PostgreSQL
 	log     hclog.Logger
 	monitor *postgres.Monitor
 	applier *fsm.Applier
@@ -28,11 +30,11 @@ type database struct {
 	version string     // of the extension, as the last installation found it
 }
 
-func newDatabase(cfg *config.Config, f *fsm.FSM, caught func() bool, log hclog.Logger) *database {
+func newDatabase(cfg *config.Config, server *managed.Server, f *fsm.FSM, caught func() bool, log hclog.Logger) *database {
 	if !cfg.Postgres.Enabled {
 		return nil
 	}
-	d := &database{cfg: cfg, log: log}
+	d := &database{cfg: cfg, server: server, log: log}
 	d.monitor = postgres.NewMonitor(postgres.MonitorConfig{
 		Connect: d.connect, Interval: cfg.Postgres.HealthInterval, Logger: log.Named("postgres"),
 	})
@@ -44,11 +46,11 @@ func newDatabase(cfg *config.Config, f *fsm.FSM, caught func() bool, log hclog.L
 
 // connect opens a session in the database that holds schema pgraft.
 func (d *database) connect(ctx context.Context) (*pgx.Conn, error) {
-	return connectPostgres(ctx, d.cfg)
+	return connectPostgres(ctx, d.cfg, d.server)
 }
 
-func connectPostgres(ctx context.Context, cfg *config.Config) (*pgx.Conn, error) {
-	conninfo, err := pgx.ParseConfig(localDSN(cfg))
+func connectPostgres(ctx context.Context, cfg *config.Config, server *managed.Server) (*pgx.Conn, error) {
+	conninfo, err := pgx.ParseConfig(localDSN(cfg, server))
 	if err != nil {
 		return nil, fmt.Errorf("read postgres.dsn: %w", err)
 	}
@@ -68,13 +70,17 @@ func connectPostgres(ctx context.Context, cfg *config.Config) (*pgx.Conn, error)
 	return conn, nil
 }
 
-// localDSN is how the agent reaches its PostgreSQL: one that it runs itself lets it in by its socket.
-func localDSN(cfg *config.Config) string {
+// localDSN is how the agent reaches its PostgreSQL: one that it runs itself lets it in by its socket. One that was
+// adopted while it ran has its own until it is restarted.
+func localDSN(cfg *config.Config, server *managed.Server) string {
 	if !cfg.Managed() {
 		return cfg.Postgres.DSN
 	}
-	return fmt.Sprintf("host=%s port=%d user=postgres sslmode=disable target_session_attrs=any",
-		postgres.QuoteConninfo(cfg.PostgresSocketDir()), cfg.PostgresPort())
+	dir, port := cfg.PostgresSocketDir(), cfg.PostgresPort()
+	if server != nil {
+		dir, port = server.Socket()
+	}
+	return fmt.Sprintf("host=%s port=%d user=postgres sslmode=disable target_session_attrs=any", postgres.QuoteConninfo(dir), port)
 }
 
 // prepare installs or upgrades schema and functions.
@@ -175,7 +181,7 @@ func readPostgresDefaults(ctx context.Context, cfg *config.Config, log hclog.Log
 	}
 	ctx, cancel := context.WithTimeout(ctx, settingsTimeout)
 	defer cancel()
-	conn, err := connectPostgres(ctx, cfg)
+	conn, err := connectPostgres(ctx, cfg, nil)
 	if err != nil && cfg.Managed() {
 		return nil // it is this agent's to start it
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/pgraft/pgraft/fsm"
 	"github.com/pgraft/pgraft/internal/tlsutil"
 	"github.com/pgraft/pgraft/membership"
+	"github.com/pgraft/pgraft/postgres/managed"
 )
 
 // openDataDir takes the directory for this process and checks that its server may be a member.
@@ -151,7 +152,11 @@ func (a *Agent) openGossip(context.Context) error {
 }
 
 func (a *Agent) openDatabase(context.Context) error {
-	a.database = newDatabase(a.cfg, a.fsm, a.caughtUp, a.log)
+	var server *managed.Server
+	if a.managed != nil {
+		server = a.managed.server
+	}
+	a.database = newDatabase(a.cfg, server, a.fsm, a.caughtUp, a.log)
 	if a.database == nil {
 		a.fsm.Feed().Release(math.MaxUint64) // nobody reads it
 		return nil

@@ -147,7 +147,7 @@ func (s *Server) dial(ctx context.Context) (*pgx.Conn, error) {
 
 // dialWith opens a session that, with replication "database", understands replication commands too.
 func (s *Server) dialWith(ctx context.Context, replication string) (*pgx.Conn, error) {
-	dir, port := s.socket()
+	dir, port := s.Socket()
 	cfg, err := pgx.ParseConfig(fmt.Sprintf(
 		"host=%s port=%d user=%s dbname=postgres sslmode=disable target_session_attrs=any connect_timeout=0",
 		postgres.QuoteConninfo(dir), port, postgres.QuoteConninfo(s.cfg.Superuser)))

@@ -203,7 +203,7 @@ const connectTimeout = 5 * time.Second
 // connect returns a connection as superuser over the Unix socket. It is fit for use by a superuser in a database that
 // others write to: nothing that a role, a database or a user's schema says changes what a query means.
 func (s *Server) connect(ctx context.Context, database string) (*pgx.Conn, error) {
-	dir, port := s.socket()
+	dir, port := s.Socket()
 	cfg, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%d user=%s dbname=%s sslmode=disable target_session_attrs=any",
 		postgres.QuoteConninfo(dir), port, postgres.QuoteConninfo(s.cfg.Superuser), postgres.QuoteConninfo(database)))
 	if err != nil {
@@ -227,8 +227,8 @@ func (s *Server) connect(ctx context.Context, database string) (*pgx.Conn, error
 	return conn, nil
 }
 
-// socket returns where the server is: one that runs may have been started with another configuration.
-func (s *Server) socket() (dir string, port int) {
+// Socket returns where the server is: one that runs may have been started with another configuration.
+func (s *Server) Socket() (dir string, port int) {
 	lock, err := postgres.ReadLockFile(s.cfg.DataDir)
 	if err != nil || lock.SocketDir == "" || lock.Port == 0 || s.PID() == 0 {
 		return s.cfg.SocketDir, s.cfg.Port
