@@ -1,5 +1,7 @@
 package controller
 
+import "context"
+
 // What the tests in package controller_test look at.
 var (
 	Plan        = plan
@@ -8,3 +10,9 @@ var (
 	EpochOf     = epochOf
 	PrimaryConf = (*Inputs).primaryConf
 )
+
+// Clean writes checkpoints as before a stop.
+func Clean(ctx context.Context, pg Postgres) error {
+	c := &Controller{cfg: Config{Postgres: pg}, memo: memo{took: map[string]string{}}}
+	return c.clean(ctx)
+}
