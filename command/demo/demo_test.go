@@ -61,6 +61,7 @@ func TestConfigIsValid(t *testing.T) {
 }
 
 func testConfig(t *testing.T, external bool) {
+	t.Helper()
 	nodes := threeNodes()
 	for _, n := range nodes {
 		n.external = external
@@ -153,13 +154,14 @@ func TestRefusals(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(full, "precious"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	// Below the range from which the kernel takes ports for outgoing connections: those beside the taken one stay free.
+	free := 20000 + os.Getpid()%10000
+	taken, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(free+100)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
 	port := taken.Addr().(*net.TCPAddr).Port
-	free := 20000 + os.Getpid()%10000
 	for name, tt := range map[string]struct {
 		cfg  Config
 		want string
