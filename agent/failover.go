@@ -118,7 +118,7 @@ func fillView(v *failover.View, cv controller.View, m *managedPostgres, store *f
 	v.Running, v.Restarting, v.Problem = cv.Running, cv.Restarting, cv.Problem
 	v.Data, v.SystemID, v.Major, v.Standby = failover.Data(cv.Data), cv.SystemID, cv.Major, cv.Standby
 	v.Memory, v.Position, v.Timeline, v.Countable = cv.Memory, cv.Position, cv.Timeline, cv.Countable
-	v.Streaming = cv.Streaming
+	v.Full, v.Streaming = cv.Full, cv.Streaming
 	if cv.Streaming {
 		v.WALAgeMS = time.Since(m.moved(cv)).Milliseconds()
 	}

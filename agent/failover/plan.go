@@ -61,10 +61,14 @@ func planReady(s *Scene) []Decision {
 	if health.gone {
 		return one(planFence(s, health.reason))
 	}
-	if reason := planRoom(s); reason != "" && health.reason == "" {
-		return one(planFence(s, reason))
-	}
 	var waits []Decision
+	if reason := planRoom(s); reason != "" && health.reason == "" {
+		d := planFence(s, reason)
+		if d.Kind != KindWait {
+			return one(d)
+		}
+		waits = append(waits, d)
+	}
 	if health.reason != "" {
 		waits = append(waits, wait("%s", health.reason))
 	}

@@ -95,6 +95,14 @@ func failoverCases() map[string]*world {
 	})
 	add("PostgreSQL is frozen, its agent well", func(w *world) { w.of("pg1").Postgres = since(isSilent, 5*time.Second) })
 	add("PostgreSQL is frozen for long, its agent well", func(w *world) { w.of("pg1").Postgres = since(isSilent, 11*time.Second) })
+	add("the primary's disk is full", func(w *world) { w.of("pg1").View.Full = true })
+	add("the primary's disk is full, failover is paused", func(w *world) { w.of("pg1").View.Full, w.State.Paused = true, true })
+	add("the primary's disk is full, it has just begun", func(w *world) {
+		w.of("pg1").View.Full, w.PhaseSince = true, noon.Add(-9*time.Second)
+	})
+	add("all disks are full", func(w *world) {
+		w.of("pg1").View.Full, w.of("pg2").View.Full, w.of("pg3").View.Full = true, true, true
+	})
 	add("the primary's data is lost", func(w *world) { w.state(func(s *primacy.State) { s.Sync.Members[0].Lost = true }) })
 	gone("paused", func(w *world) { w.State.Paused = true })
 	gone("a confirmation is old", func(w *world) { w.of("pg3").SeesAt = noon.Add(-5 * time.Second) })

@@ -26,6 +26,8 @@ type Config struct {
 	TLS *managed.ClientTLS
 	// Settings returns the cluster-wide PostgreSQL parameters; nil = none. Wake tells of a change.
 	Settings func() map[string]string
+	// Room returns how many bytes PostgreSQL can still write; nil = nobody knows.
+	Room func() (int64, error)
 	// CanFailover tells whether enough members look alive to fail over to; nil = never. It must not block.
 	CanFailover func() bool
 	// OnEvent is called from the loop and must not block; nil = nobody listens.
@@ -87,6 +89,8 @@ type memo struct {
 	kept      string    // slots that were looked after, and when
 	keptAt    time.Time
 	savedAt   time.Time
+	roomAt    time.Time // when room was looked at
+	fullSince time.Time // no room was seen since then, zero = there was
 	streamed  time.Time // when the standby was last seen streaming, or began to follow
 	repointed time.Time // when the primary was ready that the standby was told to follow, zero = it was seen streaming since
 	failures  int

@@ -34,6 +34,7 @@ func (c *Controller) gather(ctx context.Context) Inputs {
 		c.stale, m.inForce = false, nil
 	}
 	c.mu.Unlock()
+	c.lookForRoom(now)
 	c.gatherState(&in, now)
 	c.gatherProcess(ctx, &in, now)
 	if in.Running {

@@ -88,6 +88,7 @@ type View struct {
 	Timeline wal.Timeline
 	// Countable tells that Position is known for sure.
 	Countable bool
+	Full      bool // there is no room to write
 	Streaming bool
 	Standbys  []Standby
 	Pending   []Pending
@@ -149,6 +150,9 @@ func (c *Controller) publish(in *Inputs, step Step) {
 	}
 	s := c.makeStatus(in, step)
 	v := c.makeView(in, s)
+	if v.Full {
+		s.Problem = fullText(s.Problem)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.status, c.view = s, v
@@ -210,6 +214,7 @@ func (c *Controller) makeView(in *Inputs, s Status) View {
 		Role: s.Role, Epoch: in.State.Epoch, Phase: in.State.Phase, Running: in.Running, Answering: in.Live != nil,
 		Problem: s.Problem, Data: dataOf(in), SystemID: in.Files.SystemID, Major: in.Files.Major, Standby: in.Files.Standby,
 		Memory: in.Local.Memory, Timeline: s.Timeline, Position: in.Local.Position,
+		Full: c.memo.full(time.Now()),
 	}
 	at, sure := in.position()
 	if sure {

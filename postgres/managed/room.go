@@ -1,0 +1,36 @@
+package managed
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Room returns how many bytes PostgreSQL can still write, on the fullest of the file systems that it writes to.
+func (s *Server) Room() (int64, error) {
+	dir := s.cfg.DataDir
+	places := []string{dir, filepath.Join(dir, "pg_wal")}
+	spaces, _ := filepath.Glob(filepath.Join(dir, "pg_tblspc", "*")) // the pattern is well formed
+	least := int64(-1)
+	for _, place := range append(places, spaces...) {
+		var st unix.Statfs_t
+		err := unix.Statfs(place, &st)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return 0, fmt.Errorf("ask for room in %s: %w", place, err)
+		default:
+			room := int64(st.Bavail) * st.Bsize
+			if least < 0 || room < least {
+				least = room
+			}
+		}
+	}
+	if least < 0 {
+		return 0, fmt.Errorf("ask for room in %s: %w", dir, fs.ErrNotExist)
+	}
+	return least, nil
+}
