@@ -48,7 +48,9 @@ postgres {
   }
 }
 `, n.Postgres.DataDir, n.Postgres.Port, pg.Keys, pg.Params)
-	c.EditConfig(n, func(text string) string { return strings.Replace(text, strings.TrimPrefix(place, "\n"), strings.TrimPrefix(block, "\n"), 1) })
+	c.EditConfig(n, func(text string) string {
+		return strings.Replace(text, strings.TrimPrefix(place, "\n"), strings.TrimPrefix(block, "\n"), 1)
+	})
 	return n
 }
 
