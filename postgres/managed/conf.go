@@ -23,6 +23,7 @@ type conf struct {
 	major    int
 	tls      *TLSFiles         // PostgreSQL's copies
 	base     map[string]string // what postgresql.conf sets
+	missing  func(dir string) bool
 }
 
 // Owned reports whether only pgraft sets a parameter of PostgreSQL's: setting it otherwise has no effect. Some of them
@@ -127,12 +128,16 @@ func (c conf) socketDirs() string {
 	more, _ := c.given("unix_socket_directories")
 	for _, dir := range strings.Split(more, ",") {
 		dir = strings.Trim(strings.TrimSpace(dir), `"`)
-		if dir != "" && !slices.Contains(dirs, dir) {
+		if dir != "" && !slices.Contains(dirs, dir) && c.socketFits(dir) {
 			dirs = append(dirs, dir)
 		}
 	}
 	return strings.Join(dirs, ", ")
 }
+
+// socketFits leaves out a directory that only the primary has, from whose postgresql.conf a clone knows it: PostgreSQL
+// would not start.
+func (c conf) socketFits(dir string) bool { return c.missing == nil || !c.missing(dir) }
 
 // chosen returns the parameters that the cluster or this node's configuration has chosen.
 func (c conf) chosen() map[string]string {

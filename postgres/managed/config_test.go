@@ -181,7 +181,7 @@ func TestAdoptDebian(t *testing.T) {
 	must(t, err)
 	must(t, owner.MakeDir(more, 0o755))
 	appendTo(t, filepath.Join(main, "postgresql.conf"), fmt.Sprintf("data_directory = '%s'\nhba_file = '%s'\nident_file = '%s'\n"+
-		"external_pid_file = '/nowhere/15-main.pid'\nport = 5432\nunix_socket_directories = '%s'\ninclude_dir = 'conf.d'\nwork_mem = 3MB\n",
+		"external_pid_file = '/nowhere/15-main.pid'\nport = 5432\nunix_socket_directories = '%s, /nowhere/sockets'\ninclude_dir = 'conf.d'\nwork_mem = 3MB\n",
 		cfg.DataDir, filepath.Join(main, "pg_hba.conf"), filepath.Join(main, "pg_ident.conf"), more))
 	must(t, os.WriteFile(filepath.Join(main, "conf.d", "x.conf"), []byte("maintenance_work_mem = 33MB\nmax_wal_senders = 17\n"), 0o644))
 	appendTo(t, filepath.Join(main, "pg_hba.conf"), "host all adopted all reject\n")

@@ -34,7 +34,7 @@ func (s *Server) WriteConfig(ctx context.Context, settings Settings) (changes []
 	steps := []func(context.Context, conf) ([]string, error){
 		s.adoptConfig, s.writeOwnConf, s.scrubAutoConf, s.writeInclude, s.writeHBA,
 	}
-	c := conf{cfg: s.cfg, settings: settings, major: s.major}
+	c := conf{cfg: s.cfg, settings: settings, major: s.major, missing: missing}
 	for _, line := range s.cfg.HBA {
 		if strings.ContainsAny(line, "\r\n") {
 			return nil, &Problem{What: fmt.Sprintf("the line %q of postgres.hba is several", line), Hint: "make each an element of the list"}
@@ -57,6 +57,11 @@ func (s *Server) WriteConfig(ctx context.Context, settings Settings) (changes []
 	}
 	s.configured = true
 	return changes, nil
+}
+
+func missing(dir string) bool {
+	_, err := os.Stat(dir)
+	return errors.Is(err, os.ErrNotExist)
 }
 
 // forgetConfig makes Start wait for WriteConfig: the files may be another server's.
