@@ -98,12 +98,14 @@ func (a *Agent) logGossip(e membership.Event) {
 // runClusterID records the cluster's id once the first entry brought it, and refuses to go on if it is another than the
 // data directory's.
 func (a *Agent) runClusterID(ctx context.Context) {
-	for a.knownClusterID() == "" || a.fsm.Store().ClusterID() == "" {
-		if err := a.fsm.WaitIndex(ctx, a.fsm.Store().Index()+1); err != nil {
-			return
-		}
+	for {
+		// Before the look, so that what comes between the two is not waited for: an idle cluster has no next entry.
+		next := a.fsm.Store().Index() + 1
 		if a.fsm.Store().ClusterID() != "" {
 			break
+		}
+		if err := a.fsm.WaitIndex(ctx, next); err != nil {
+			return
 		}
 	}
 	store := a.fsm.Store()
