@@ -167,8 +167,12 @@ func TestNameOfFailedNodeIsKept(t *testing.T) {
 	cfg.Join = []string{addr(a)}
 	other := open(t, cfg) // a reason to wait, none to give up
 	eventually(t, func() error {
-		if r := other.Refusal(); r == nil || r.Kind != membership.RefusedKept {
-			return fmt.Errorf("refusal %v", r)
+		r := other.Refusal()
+		switch {
+		case r == nil:
+			return errors.New("not refused")
+		case r.Kind != membership.RefusedKept:
+			return r
 		}
 		return nil
 	})

@@ -15,6 +15,7 @@ const (
 
 // idle watches a cluster that nobody asks anything: what its agents use, and that its leader stays.
 func idle(b *testing.B, c *testcluster.Cluster) {
+	b.Helper()
 	time.Sleep(settleTime)
 	leader := c.Leader()
 	before := elections(b, c)
@@ -60,6 +61,7 @@ func memory(b *testing.B, c *testcluster.Cluster, leader *testcluster.Node) floa
 
 // fullLoad keeps as many clients as there are in the largest measurement at work for a minute.
 func fullLoad(b *testing.B, c *testcluster.Cluster) {
+	b.Helper()
 	leader := c.Leader()
 	before := elections(b, c)
 	o := putHTTP(b, clientCounts[len(clientCounts)-1], watchTime, c.Nodes...)

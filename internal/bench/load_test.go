@@ -76,6 +76,7 @@ func drive(b *testing.B, clients int, d time.Duration, call func(ctx context.Con
 
 // metrics reports a load's rate and percentiles.
 func (o *outcome) metrics(b *testing.B, unit string) {
+	b.Helper()
 	b.ReportMetric(0, "ns/op") // the time of the benchmark is its own choice
 	b.ReportMetric(o.rate(), unit)
 	b.ReportMetric(milliseconds(percentile(o.took, 50)), "p50-ms")

@@ -65,7 +65,7 @@ func (l *liveConns) init() {
 func (l *liveConns) put(conn *pgx.Conn) { l.kept <- conn }
 
 // offer makes a new connection the kept one if there is none, and closes it otherwise: an old session knows PostgreSQL's
-// catalogs and our questions, which a new one has to learn, at a time when that is waited for.
+// tables and our questions, which a new one has to learn, at a time when that is waited for.
 func (l *liveConns) offer(conn *pgx.Conn) {
 	l.once.Do(l.init)
 	select {
