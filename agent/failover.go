@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-memdb"
@@ -278,4 +280,39 @@ func (a *Agent) leadOrder(ctx context.Context, o leadOrder) error {
 		return a.failover.Restart(ctx, o.ServerID)
 	}
 	return &api.Error{Code: api.CodeBadRequest, Message: fmt.Sprintf("order %q is not known here: upgrade this node", o.Kind)}
+}
+
+// waiting says why the cluster has no ready primary, "" if it has one. The leader knows it now, the others from the
+// history, which has what lasts.
+func (a *Agent) waiting(state primacy.State) string {
+	if state.Phase == primacy.PhaseReady || a.failover == nil {
+		return ""
+	}
+	var reasons []string
+	if a.failover.Leading() {
+		for _, d := range a.failover.Waiting() {
+			if d.Kind == failover.KindWait || d.Kind == failover.KindRefuse {
+				reasons = append(reasons, d.Reason)
+			}
+		}
+		return strings.Join(reasons, "; ")
+	}
+	_, events := a.fsm.Store().Events(nil, 0, waitingWithin)
+	return lastWait(events)
+}
+
+// waitingWithin is among how many of the latest events the reason for a wait is looked for.
+const waitingWithin = 50
+
+// lastWait returns the latest reason to wait that nothing has come of since.
+func lastWait(events []api.Event) string {
+	for _, e := range slices.Backward(events) {
+		switch e.Type {
+		case string(failover.KindWait), string(failover.KindRefuse):
+			return e.Message
+		case primacy.EventFound, primacy.EventFence, primacy.EventPromote, primacy.EventReady:
+			return ""
+		}
+	}
+	return ""
 }

@@ -37,6 +37,7 @@ func (a *Agent) Status() api.Status {
 	}
 	_, in.Registry = a.fsm.Store().Nodes(nil)
 	in.Primacy, in.Fresh, in.Server = a.primacy(), agreement{a}.Fresh(), a.serverStatus()
+	in.Waiting = a.waiting(in.Primacy)
 	in.Recovering = in.ClusterID == "" || a.database.recovering() || !a.caughtUp()
 	in.Fault = a.faultNow()
 	return status.Build(in)

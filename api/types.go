@@ -75,6 +75,7 @@ type Status struct {
 	Epoch        uint64     `json:"epoch"`              // of the primary, one more with each failover and switchover; 0 = none yet
 	EpochReason  string     `json:"epoch_reason"`       // why the epoch was begun
 	Phase        string     `json:"phase"`              // how far the epoch is: fenced, promoting, ready; "" = no data yet
+	Waiting      string     `json:"waiting,omitempty"`  // why there is no ready primary, as far as that is known
 	Paused       bool       `json:"paused"`             // no automatic failover
 	Handover     string     `json:"handover,omitempty"` // name of the node that a switchover under way gives the primary's part to
 	Sync         SyncStatus `json:"sync"`               // how commits are acknowledged

@@ -16,6 +16,9 @@ func checkPrimary(s *api.Status) []problem {
 	if s.Phase == api.PhaseReady {
 		what = fmt.Sprintf("This node can't prove that it is the primary of epoch %d: it takes no writes.", s.Epoch)
 	}
+	if s.Waiting != "" {
+		what += " It is waited for this: " + sentence(s.Waiting)
+	}
 	return []problem{{
 		what: what,
 		next: "A failover takes about a second: look again. If it lasts: pgraft events tells which nodes have not reported; start them. " +

@@ -57,7 +57,7 @@ func managedCutOff() api.Status {
 func managedFenced() api.Status {
 	s := managedHealthy()
 	s.NodeID, s.Name, s.Role, s.Epoch, s.Phase, s.PrimaryID, s.PrimaryName = 1, "pg1", api.RoleFenced, 4, api.PhaseFenced, 0, ""
-	s.EpochReason = "failover: pg2 is gone"
+	s.EpochReason, s.Waiting = "failover: pg2 is gone", "1 of the 2 copies that are needed can be counted (pg3: its data is lost)"
 	s.Nodes[0].Role, s.Nodes[1].Role, s.Nodes[1].Status, s.Nodes[1].LagBytes = api.RoleFenced, api.RoleUnknown, api.NodeFailed, -1
 	s.Postgres.InRecovery = true
 	s.WorkerState, s.WorkerMessage = api.WorkerRecovering, "cut off from the primary that is being replaced, waiting for the new one"

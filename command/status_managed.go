@@ -16,6 +16,8 @@ func managed(s *api.Status) bool { return s.Epoch > 0 || s.Postgres.Mode == "man
 func primaryLine(s *api.Status) string {
 	line := fmt.Sprintf("%s (node %d), epoch %d", s.PrimaryName, s.PrimaryID, s.Epoch)
 	switch {
+	case s.Epoch == 0 && s.Waiting != "":
+		return "none yet: " + s.Waiting
 	case s.Epoch == 0:
 		return "none yet: where PostgreSQL begins is not decided"
 	case s.Phase == api.PhaseFenced:

@@ -56,6 +56,8 @@ type Inputs struct {
 	Postgres     api.PostgresStatus
 	// Primacy is what the cluster agreed on about its managed PostgreSQL, its zero value where nothing is managed.
 	Primacy primacy.State
+	// Waiting says why there is no ready primary, "" where there is one or nobody knows.
+	Waiting string
 	// Fresh tells that the state machine has caught up since the agent started: Primacy is not an old one.
 	Fresh bool
 	// Server is the managed PostgreSQL beside the agent, nil where there is none.

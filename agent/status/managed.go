@@ -141,6 +141,7 @@ func actionText(s *Server) string {
 // only by one that can prove it.
 func agreed(s *api.Status, in Inputs) {
 	state := in.Primacy
+	s.Waiting = in.Waiting
 	s.Epoch, s.Phase, s.Paused, s.EpochReason = state.Epoch, string(state.Phase), state.Paused, state.Reason
 	if state.Epoch == 0 {
 		return
