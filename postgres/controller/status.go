@@ -227,7 +227,8 @@ func (c *Controller) makeView(in *Inputs, s Status) View {
 		v.Standby, v.Streaming = in.Live.InRecovery, in.Live.Streaming
 		v.Standbys, v.Pending = slices.Clone(in.Live.Standbys), slices.Clone(in.Live.Pending)
 	}
-	v.Restarting = !in.Died && s.Problem == "" && (in.Running && in.Live == nil ||
+	// A primary that served and does not answer hangs: it is not starting.
+	v.Restarting = !in.Died && s.Problem == "" && (in.Running && in.Live == nil && !c.memo.led ||
 		slices.Contains([]Action{StartPrimary, StartStandby, Restart, HandOver}, s.Action))
 	if role := fmt.Sprint(s.Role, v.Running, v.Answering); role != c.memo.role {
 		c.memo.role, c.memo.roleSince = role, time.Now()

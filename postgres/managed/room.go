@@ -23,7 +23,7 @@ func (s *Server) Room() (int64, error) {
 		case err != nil:
 			return 0, fmt.Errorf("ask for room in %s: %w", place, err)
 		default:
-			room := int64(st.Bavail) * st.Bsize
+			room := int64(st.Bavail) * int64(st.Bsize)
 			if least < 0 || room < least {
 				least = room
 			}
