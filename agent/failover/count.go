@@ -86,14 +86,17 @@ func (v *Server) priority() int {
 // commit of its would be acknowledged, but sessions there could begin to write, and read what is no longer so.
 func (s *Scene) mayWrite(chosen string) bool {
 	deposed := s.server(s.State.Primary)
-	silent := deposed.Agent.Reach == ReachSilent || deposed.Agent.Reach == ReachUnknown
+	unseen := deposed.Agent.Reach == ReachUnknown
 	switch {
 	case deposed.ID == "" || deposed.ID == chosen || reported(s.State, deposed.ID):
 		return false
-	case !silent || deposed.Postgres.Reach == ReachRefused:
+	case !unseen && deposed.Agent.Reach != ReachSilent || deposed.Postgres.Reach == ReachRefused:
 		return false
+	case unseen:
+		return s.Now.Sub(s.PhaseSince) < s.Term.Lease
 	}
-	return deposed.Agent.lasted() < s.Term.Lease && s.Now.Sub(s.PhaseSince) < s.Term.Lease
+	// That it is silent is settled; only time has to pass since it last can have heard anything.
+	return s.Now.Sub(deposed.Agent.Since) < s.Term.Lease && s.Now.Sub(s.PhaseSince) < s.Term.Lease
 }
 
 // awaitsTarget gives the server that an operator named a moment longer for its report.

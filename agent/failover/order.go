@@ -120,28 +120,28 @@ func (w *Watch) awaitLeft(ctx context.Context, server string) error {
 }
 
 // RollingRestart restarts, one after the other, every server whose settings wait for it, in an order that is safe for
-// standbys. It returns at the first that fails.
-func (w *Watch) RollingRestart(ctx context.Context) error {
+// standbys, and returns their names. It ends at the first that fails.
+func (w *Watch) RollingRestart(ctx context.Context) (names []string, err error) {
 	for done := map[string]bool{}; ; {
 		s, err := w.fresh(ctx, "restart PostgreSQL")
 		if err != nil {
-			return err
+			return names, err
 		}
 		order, err := RestartOrder(s)
 		if err != nil {
-			return err
+			return names, err
 		}
 		order = slices.DeleteFunc(order, func(id string) bool { return done[id] })
 		if len(order) == 0 {
-			return nil
+			return names, nil
 		}
 		if err := w.awaitSettled(ctx); err != nil {
-			return err
+			return names, err
 		}
 		if err := w.Restart(ctx, order[0]); err != nil {
-			return fmt.Errorf("restart %s: %w", s.name(order[0]), err)
+			return names, fmt.Errorf("restart %s: %w", s.name(order[0]), err)
 		}
-		done[order[0]] = true
+		done[order[0]], names = true, append(names, s.name(order[0]))
 	}
 }
 

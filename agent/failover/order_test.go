@@ -49,8 +49,9 @@ func TestRollingRestart(t *testing.T) {
 		n := c.nodes[id]
 		n.set(func() { n.pending = []failover.Pending{{Name: "max_connections", Now: "100", Wanted: "200"}} })
 	}
-	if err := w.RollingRestart(t.Context()); err != nil {
-		t.Fatal(err)
+	names, err := w.RollingRestart(t.Context())
+	if err != nil || !slices.Equal(names, []string{"pg2", "pg3", "pg1"}) {
+		t.Fatalf("restarted %v: %v", names, err)
 	}
 	for _, id := range []string{"pg1", "pg2", "pg3"} {
 		if orders := c.nodes[id].took(); len(orders) != 1 || orders[0].Kind != failover.OrderRestart {
