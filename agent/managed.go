@@ -92,7 +92,7 @@ func (a *Agent) driveManaged(ctx context.Context, nodeID int) {
 	c, err := controller.Open(controller.Config{
 		ServerID: string(a.raft.ServerID()), NodeID: nodeID, DataDir: a.cfg.DataDir,
 		Postgres: a.hands(), Raft: agreement{a}, Registry: servers{a}, Settings: a.postgresSettings,
-		TLS: a.clientTLS(), CanFailover: a.canFailover, Room: a.managed.server.Room, OnEvent: a.recordEvent, Logger: a.log.Named("controller"),
+		TLS: a.clientTLS(), CanFailover: a.canFailover, Room: a.managed.server.Room, TLSReplaced: a.managed.server.TLSReplaced, OnEvent: a.recordEvent, Logger: a.log.Named("controller"),
 	})
 	if err != nil {
 		a.stop(fmt.Errorf("drive PostgreSQL: %w", err))

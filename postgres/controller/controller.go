@@ -28,6 +28,8 @@ type Config struct {
 	Settings func() map[string]string
 	// Room returns how many bytes PostgreSQL can still write; nil = nobody knows.
 	Room func() (int64, error)
+	// TLSReplaced tells whether PostgreSQL must be given new certificates; nil = never.
+	TLSReplaced func() bool
 	// CanFailover tells whether enough members look alive to fail over to; nil = never. It must not block.
 	CanFailover func() bool
 	// OnEvent is called from the loop and must not block; nil = nobody listens.
@@ -89,6 +91,7 @@ type memo struct {
 	kept      string    // slots that were looked after, and when
 	keptAt    time.Time
 	savedAt   time.Time
+	tlsAt     time.Time // when certificates were looked at
 	roomAt    time.Time // when room was looked at
 	fullSince time.Time // no room was seen since then, zero = there was
 	streamed  time.Time // when the standby was last seen streaming, or began to follow

@@ -35,6 +35,7 @@ func (c *Controller) gather(ctx context.Context) Inputs {
 	}
 	c.mu.Unlock()
 	c.lookForRoom(now)
+	c.lookForTLS(now)
 	c.gatherState(&in, now)
 	c.gatherProcess(ctx, &in, now)
 	if in.Running {

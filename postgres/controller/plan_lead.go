@@ -315,7 +315,7 @@ func (in *Inputs) whyConf(conf *Conf) string {
 	now := in.InForce
 	switch {
 	case now == nil:
-		return "the agent is new here"
+		return "the agent is new here, or the certificates are"
 	case now.ReadOnly != conf.ReadOnly && conf.ReadOnly:
 		return "no quorum answers: read-only until one does"
 	case now.ReadOnly != conf.ReadOnly:

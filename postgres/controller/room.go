@@ -30,6 +30,21 @@ func (c *Controller) lookForRoom(now time.Time) {
 	}
 }
 
+// tlsEvery is how often certificates are looked at, which are replaced by files of the same names.
+const tlsEvery = 5 * time.Second
+
+// lookForTLS has the configuration written again when there are new certificates.
+func (c *Controller) lookForTLS(now time.Time) {
+	m := &c.memo
+	if c.cfg.TLSReplaced == nil || now.Sub(m.tlsAt) < tlsEvery {
+		return
+	}
+	m.tlsAt = now
+	if c.cfg.TLSReplaced() {
+		m.inForce = nil
+	}
+}
+
 // full reports whether PostgreSQL's disk is full for good.
 func (m *memo) full(now time.Time) bool {
 	return !m.fullSince.IsZero() && now.Sub(m.fullSince) >= fullAfter

@@ -1,6 +1,8 @@
 package managed
 
 import (
+	"bytes"
+	"crypto/tls"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -30,6 +32,41 @@ func (s *Server) TLS() *TLSFiles {
 	return &files
 }
 
+// TLSReplaced reports whether the certificate files are others than PostgreSQL has: WriteConfig brings them to it.
+func (s *Server) TLSReplaced() bool {
+	copies := s.TLS()
+	if copies == nil || !s.cfg.TLS.pair() {
+		return false // none, or in the middle of being replaced
+	}
+	for _, file := range s.cfg.TLS.with(copies) {
+		from, err := os.ReadFile(file.from)
+		if err != nil {
+			return false
+		}
+		if to, err := os.ReadFile(file.to); err != nil || !bytes.Equal(from, to) {
+			return true
+		}
+	}
+	return false
+}
+
+type filePair struct{ from, to string }
+
+// with lists the files beside their copies.
+func (f *TLSFiles) with(copies *TLSFiles) []filePair {
+	pairs := []filePair{{f.CertFile, copies.CertFile}, {f.KeyFile, copies.KeyFile}}
+	if f.CAFile != "" {
+		pairs = append(pairs, filePair{f.CAFile, copies.CAFile})
+	}
+	return pairs
+}
+
+// pair reports whether certificate and key belong together.
+func (f *TLSFiles) pair() bool {
+	_, err := tls.LoadX509KeyPair(f.CertFile, f.KeyFile)
+	return err == nil
+}
+
 func (s *Server) copyTLS() ([]string, error) {
 	copies := s.TLS()
 	if copies == nil {
@@ -41,13 +78,11 @@ func (s *Server) copyTLS() ([]string, error) {
 	if err := s.pm.Owner.MakeDir(filepath.Dir(copies.CertFile), 0o700); err != nil {
 		return nil, err
 	}
+	if copies.pair() && !s.cfg.TLS.pair() {
+		return nil, nil // they are being replaced, one after the other: PostgreSQL would not start with half of it
+	}
 	var changes []string
-	for _, file := range []struct{ from, to string }{
-		{s.cfg.TLS.CAFile, copies.CAFile}, {s.cfg.TLS.CertFile, copies.CertFile}, {s.cfg.TLS.KeyFile, copies.KeyFile},
-	} {
-		if file.from == "" {
-			continue
-		}
+	for _, file := range s.cfg.TLS.with(copies) {
 		raw, err := os.ReadFile(file.from)
 		if err != nil {
 			return changes, fmt.Errorf("read TLS file: %w", err)

@@ -71,4 +71,37 @@ func TestTLS(t *testing.T) {
 	if got := query(t, primary, "SELECT bool_and(ssl)::text FROM pg_stat_ssl JOIN pg_stat_replication USING (pid)"); got != "true" {
 		t.Errorf("replication is encrypted: %s", got)
 	}
+	rotate(t, primary, files)
+}
+
+// rotate replaces the key first and the certificate later: PostgreSQL never gets one without the other.
+func rotate(t *testing.T, server *managed.Server, files *managed.TLSFiles) {
+	t.Helper()
+	if server.TLSReplaced() {
+		t.Error("certificates that are in use are new")
+	}
+	before, fresh := readAll(t, server.TLS().CertFile), newTLS(t)
+	must(t, os.WriteFile(files.KeyFile, readAll(t, fresh.KeyFile), 0o600))
+	if server.TLSReplaced() {
+		t.Error("half of a pair counts as new")
+	}
+	configure(t, server, managed.Settings{})
+	if string(readAll(t, server.TLS().CertFile)) != string(before) || string(readAll(t, server.TLS().KeyFile)) == string(readAll(t, files.KeyFile)) {
+		t.Error("half of a pair was copied")
+	}
+	must(t, os.WriteFile(files.CertFile, readAll(t, fresh.CertFile), 0o600))
+	if !server.TLSReplaced() {
+		t.Error("new certificates are not seen")
+	}
+	configure(t, server, managed.Settings{})
+	if server.TLSReplaced() || string(readAll(t, server.TLS().KeyFile)) != string(readAll(t, fresh.KeyFile)) {
+		t.Error("new certificates were not copied")
+	}
+}
+
+func readAll(t *testing.T, path string) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	must(t, err)
+	return raw
 }
