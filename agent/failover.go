@@ -44,7 +44,7 @@ func (a *Agent) openFailover(context.Context) error {
 	a.raft.HandleInternal("GET "+failover.SeesPath, failover.ServeSees(eyes.Look))
 	a.raft.HandleInternal("POST "+failover.OrderPath, failover.ServeOrder(a.obey))
 	a.raft.HandleInternal("POST "+leadOrderPath, serveCall(func(ctx context.Context, o leadOrder) (any, error) {
-		return struct{}{}, a.leadOrder(ctx, o)
+		return a.leadOrder(ctx, o)
 	}))
 	return nil
 }
@@ -240,6 +240,11 @@ func (o clusterOrders) Restart(ctx context.Context) (api.ClusterResult, error) {
 	return o.askLeader(ctx, failover.OrderRestart, "PostgreSQL of "+o.a.cfg.NodeName+" was restarted")
 }
 
+// RestartAll restarts each PostgreSQL whose settings wait for it.
+func (o clusterOrders) RestartAll(ctx context.Context) (api.ClusterResult, error) {
+	return o.askLeader(ctx, orderRestartAll, "nothing waits for a restart")
+}
+
 // Reinit begins to clone this node's data anew.
 func (o clusterOrders) Reinit(ctx context.Context) (api.ClusterResult, error) {
 	return o.askLeader(ctx, failover.OrderReinit, o.a.cfg.NodeName+" makes its copy of the data anew: see pgraft status")
@@ -254,32 +259,50 @@ type leadOrder struct {
 	Kind     failover.OrderKind `json:"kind"`
 }
 
+// leadAnswer is what came of it.
+type leadAnswer struct {
+	Names []string `json:"names,omitempty"` // of those that a rolling restart restarted
+}
+
+// orderRestartAll is an order to the leader only.
+const orderRestartAll failover.OrderKind = "restart all"
+
 func (o clusterOrders) askLeader(ctx context.Context, kind failover.OrderKind, done string) (api.ClusterResult, error) {
 	order := leadOrder{ServerID: string(o.a.raft.ServerID()), Kind: kind}
 	leader, _ := o.a.raft.Leader()
+	var answer leadAnswer
 	var err error
 	switch leader {
 	case "":
 		err = &api.Error{Code: api.CodeNoLeader, Message: errNoLeader.Error()}
 	case o.a.raft.ServerID():
-		err = o.a.leadOrder(ctx, order)
+		answer, err = o.a.leadOrder(ctx, order)
 	default:
-		err = o.a.callPeer(ctx, string(leader), leadOrderPath, order, &struct{}{})
+		err = o.a.callPeer(ctx, string(leader), leadOrderPath, order, &answer)
 	}
 	if err != nil {
 		return api.ClusterResult{}, err
 	}
+	if len(answer.Names) > 0 {
+		done = "PostgreSQL was restarted, one after the other, on " + strings.Join(answer.Names, ", ")
+	}
 	return api.ClusterResult{Epoch: o.a.primacy().Epoch, Message: done}, nil
 }
 
-func (a *Agent) leadOrder(ctx context.Context, o leadOrder) error {
+func (a *Agent) leadOrder(ctx context.Context, o leadOrder) (answer leadAnswer, err error) {
 	switch o.Kind {
 	case failover.OrderReinit:
-		return a.failover.Reinit(ctx, o.ServerID)
+		return answer, a.failover.Reinit(ctx, o.ServerID)
 	case failover.OrderRestart:
-		return a.failover.Restart(ctx, o.ServerID)
+		return answer, a.failover.Restart(ctx, o.ServerID)
+	case orderRestartAll:
+		answer.Names, err = a.failover.RollingRestart(ctx)
+		if err != nil && len(answer.Names) > 0 {
+			err = fmt.Errorf("after %s: %w", strings.Join(answer.Names, ", "), err)
+		}
+		return answer, err
 	}
-	return &api.Error{Code: api.CodeBadRequest, Message: fmt.Sprintf("order %q is not known here: upgrade this node", o.Kind)}
+	return answer, &api.Error{Code: api.CodeBadRequest, Message: fmt.Sprintf("order %q is not known here: upgrade this node", o.Kind)}
 }
 
 // waiting says why the cluster has no ready primary, "" if it has one. The leader knows it now, the others from the

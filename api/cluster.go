@@ -17,7 +17,8 @@ func (c *Client) Switchover(ctx context.Context, node string) (ClusterResult, er
 	return c.clusterOrder(ctx, "switchover", ClusterRequest{Node: node})
 }
 
-// Restart restarts one node's PostgreSQL and returns once it serves again.
+// Restart restarts one node's PostgreSQL, or with "" each whose settings wait for it, one after the other, and returns
+// once all serve again.
 func (c *Client) Restart(ctx context.Context, node string) (ClusterResult, error) {
 	return c.clusterOrder(ctx, "restart", ClusterRequest{Node: node})
 }

@@ -97,6 +97,6 @@ func checkPendingRestart(s *api.Status) []problem {
 	slices.Sort(parameters)
 	return []problem{{
 		what: fmt.Sprintf("PostgreSQL must be restarted on %s for: %s.", strings.Join(nodes, ", "), strings.Join(parameters, ", ")),
-		next: "Restart them one at a time, standbys first: pgraft restart " + nodes[0],
+		next: "Restart them one after the other, in a safe order: pgraft restart",
 	}}
 }

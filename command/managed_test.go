@@ -123,6 +123,7 @@ func TestClusterOrders(t *testing.T) {
 		{"switchover", "switchover", `{}`, "pg2 is the primary now"},
 		{"switchover pg2 -yes", "switchover", `{"node":"pg2"}`, "pg2 is the primary now"},
 		{"restart pg2", "restart", `{"node":"pg2"}`, "The PostgreSQL of pg2 was restarted.\n"},
+		{"restart -yes", "restart", `{}`, "All that waited for it were restarted.\n"},
 		{"reinit 3 -yes", "reinit", `{"node":"3"}`, "The data of 3 is being cloned anew. See: pgraft status"},
 		{"pause", "pause", `{}`, "Automatic failover is off.\n"},
 		{"resume", "resume", `{}`, "Automatic failover is on.\n"},
@@ -138,7 +139,7 @@ func TestClusterOrders(t *testing.T) {
 	if r := run(t, "", "failover", "-allow-data-loss"); r.code != 1 || path != "" || !strings.Contains(r.stderr, "ACKNOWLEDGED COMMITS MAY BE LOST") {
 		t.Errorf("data loss without -yes: %+v, asked %q", r, path)
 	}
-	for _, line := range []string{"restart", "reinit", "switchover a b", "pause now"} {
+	for _, line := range []string{"restart a b", "reinit", "switchover a b", "pause now"} {
 		if r := run(t, "", strings.Fields(line)...); r.code != 2 || path != "" {
 			t.Errorf("%s: %+v", line, r)
 		}

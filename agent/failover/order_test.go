@@ -50,7 +50,7 @@ func TestRollingRestart(t *testing.T) {
 		n.set(func() { n.pending = []failover.Pending{{Name: "max_connections", Now: "100", Wanted: "200"}} })
 	}
 	names, err := w.RollingRestart(t.Context())
-	if err != nil || !slices.Equal(names, []string{"pg2", "pg3", "pg1"}) {
+	if err != nil || !slices.Equal(names, []string{"name-pg2", "name-pg3", "name-pg1"}) {
 		t.Fatalf("restarted %v: %v", names, err)
 	}
 	for _, id := range []string{"pg1", "pg2", "pg3"} {

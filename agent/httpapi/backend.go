@@ -104,6 +104,9 @@ type Cluster interface {
 	SetPaused(ctx context.Context, paused bool) error
 	// Restart restarts this node's PostgreSQL in its part, and returns once it serves again.
 	Restart(ctx context.Context) (api.ClusterResult, error)
+	// RestartAll restarts every node's PostgreSQL whose settings wait for it, one after the other, and returns once all
+	// serve again.
+	RestartAll(ctx context.Context) (api.ClusterResult, error)
 	// Reinit begins to clone this node's data anew, which must not be the primary's; progress is in the status.
 	Reinit(ctx context.Context) (api.ClusterResult, error)
 }

@@ -222,6 +222,9 @@ func (b *backend) SetPaused(_ context.Context, paused bool) error {
 func (b *backend) Restart(context.Context) (api.ClusterResult, error) {
 	return b.clusterOrder("restart")
 }
+func (b *backend) RestartAll(context.Context) (api.ClusterResult, error) {
+	return b.clusterOrder("restart all")
+}
 func (b *backend) Reinit(context.Context) (api.ClusterResult, error) { return b.clusterOrder("reinit") }
 
 func (b *backend) keys(what string) (api.KeyringResponse, error) {

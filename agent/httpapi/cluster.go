@@ -144,11 +144,13 @@ func switchoverProblem(st api.Status, node *api.NodeStatus) error {
 }
 
 func (s *Server) clusterRestart(w http.ResponseWriter, r *request) error {
-	return s.atNode(w, r, nil, func() (api.ClusterResult, error) { return s.cfg.Cluster.Restart(r.Context()) })
+	restart := func() (api.ClusterResult, error) { return s.cfg.Cluster.Restart(r.Context()) }
+	all := func() (api.ClusterResult, error) { return s.cfg.Cluster.RestartAll(r.Context()) }
+	return s.atNode(w, r, nil, restart, all)
 }
 
 func (s *Server) clusterReinit(w http.ResponseWriter, r *request) error {
-	return s.atNode(w, r, reinitProblem, func() (api.ClusterResult, error) { return s.cfg.Cluster.Reinit(r.Context()) })
+	return s.atNode(w, r, reinitProblem, func() (api.ClusterResult, error) { return s.cfg.Cluster.Reinit(r.Context()) }, nil)
 }
 
 func reinitProblem(st api.Status, node *api.NodeStatus) error {
@@ -163,18 +165,21 @@ func reinitProblem(st api.Status, node *api.NodeStatus) error {
 	return nil
 }
 
-// atNode runs an order on the node that the body names, which may be another than this.
+// atNode runs an order on the node that the body names, which may be another than this, or without a name all of them.
 func (s *Server) atNode(
-	w http.ResponseWriter, r *request, problem func(api.Status, *api.NodeStatus) error, do func() (api.ClusterResult, error),
+	w http.ResponseWriter, r *request, problem func(api.Status, *api.NodeStatus) error, do, all func() (api.ClusterResult, error),
 ) error {
 	in, node, st, err := s.clusterOrder(w, r)
 	switch {
 	case err != nil:
 		return err
-	case node == nil:
-		return badRequest("node: name the node")
 	case in.AllowDataLoss:
 		return badRequest("allow_data_loss: it is for a failover")
+	case node == nil && all == nil:
+		return badRequest("node: name the node")
+	case node == nil:
+		result, err := all()
+		return answerOrder(w, result, err)
 	case node.Witness:
 		return conflict("choose another node", "%s is a witness: it has no PostgreSQL", node.Name)
 	case node.ServerID != st.ServerID:

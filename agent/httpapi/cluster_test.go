@@ -51,6 +51,7 @@ func TestClusterOrders(t *testing.T) {
 		{"switchover", `{"node":"2"}`, "switchover s2"},
 		{"switchover", `{"node":"s2"}`, "switchover s2"},
 		{"restart", `{"node":"n1"}`, "restart"},
+		{"restart", "", "restart all"},
 		{"pause", "", "paused true"},
 		{"resume", "{}", "paused false"},
 	} {
@@ -89,7 +90,7 @@ func TestClusterOrdersRefused(t *testing.T) {
 		{"no PostgreSQL yet", "failover", "", func(b *backend) { b.status.Epoch = 0 }, 409, "no PostgreSQL"},
 		{"failover to a witness", "failover", `{"node":"n7"}`, nil, 409, "witness"},
 		{"failover to itself", "failover", `{"node":"n1"}`, nil, 409, "primary already"},
-		{"restart what", "restart", "", nil, 400, "name the node"},
+		{"reinit what", "reinit", "", nil, 400, "name the node"},
 		{"restart a witness", "restart", `{"node":"n7"}`, nil, 409, "witness"},
 		{"reinit the primary", "reinit", `{"node":"n1"}`, nil, 409, "not thrown away"},
 		{"reinit without a primary", "reinit", `{"node":"n2"}`, func(b *backend) { standby(b); b.status.Phase = api.PhaseFenced }, 409, "no primary"},

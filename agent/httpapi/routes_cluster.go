@@ -12,7 +12,7 @@ func clusterRoutes() []route {
 	return []route{
 		order("failover", placeLeader, (*Server).clusterFailover, "Replace the primary now, dead or alive"),
 		order("switchover", placeLeader, (*Server).clusterSwitchover, "Hand the primary's part to another node, losing nothing"),
-		order("restart", placeNode, (*Server).clusterRestart, "Restart one node's PostgreSQL"),
+		order("restart", placeNode, (*Server).clusterRestart, "Restart one node's PostgreSQL, or without a node each whose settings wait for it, one after the other"),
 		order("reinit", placeNode, (*Server).clusterReinit, "Throw one standby's data away and clone it anew"),
 		order("pause", placeLeader, (*Server).clusterPause, "Turn automatic failover off"),
 		order("resume", placeLeader, (*Server).clusterResume, "Turn automatic failover on again"),
