@@ -89,6 +89,10 @@ func (a *Agent) runManaged(ctx context.Context) {
 }
 
 func (a *Agent) driveManaged(ctx context.Context, nodeID int) {
+	if err := a.managed.server.PrepareTLS(); err != nil {
+		a.stop(fmt.Errorf("drive PostgreSQL: %w", err))
+		return
+	}
 	c, err := controller.Open(controller.Config{
 		ServerID: string(a.raft.ServerID()), NodeID: nodeID, DataDir: a.cfg.DataDir,
 		Postgres: a.hands(), Raft: agreement{a}, Registry: servers{a}, Settings: a.postgresSettings,

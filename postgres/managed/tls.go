@@ -32,6 +32,14 @@ func (s *Server) TLS() *TLSFiles {
 	return &files
 }
 
+// PrepareTLS makes the copies, with which this node also reaches a primary before it has a server of its own.
+func (s *Server) PrepareTLS() error {
+	s.filesMu.Lock()
+	defer s.filesMu.Unlock()
+	_, err := s.copyTLS()
+	return err
+}
+
 // TLSReplaced reports whether the certificate files are others than PostgreSQL has: WriteConfig brings them to it.
 func (s *Server) TLSReplaced() bool {
 	copies := s.TLS()

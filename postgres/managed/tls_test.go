@@ -60,6 +60,7 @@ func TestTLS(t *testing.T) {
 			t.Errorf("got %v, want one about %s", err, name)
 		}
 	}
+	must(t, server.PrepareTLS())
 	own := server.TLS()
 	target.TLS = &managed.ClientTLS{CAFile: own.CAFile, CertFile: own.CertFile, KeyFile: own.KeyFile, VerifyName: true}
 	conninfo := managed.Conninfo(target)
