@@ -54,7 +54,7 @@ func (c *cluster) watchAgent(n *node, cmd *exec.Cmd) {
 		how = err.Error()
 	}
 	fmt.Fprintf(c.cfg.Err, "The agent of %s (pid %d) ended: %s. Its log: %s\n  Start it again: %s agent -config=%s\n",
-		n.name, cmd.Process.Pid, how, n.logFile(), filepath.Base(c.cfg.Program), n.configFile())
+		n.name, cmd.Process.Pid, how, n.logFile(), callable(c.cfg.Program), n.configFile())
 }
 
 // stopAgent stops the agent that holds the node's data directory, whoever started it.

@@ -3,6 +3,9 @@ package demo
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/pgraft/pgraft/api"
@@ -14,14 +17,32 @@ func (c *cluster) announce() {
 	if err != nil {
 		s = api.Status{}
 	}
-	text := announcement(c.cfg.Dir, c.nodes, &s)
+	text := announcement(callable(c.cfg.Program), c.cfg.Dir, c.nodes, &s)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	fmt.Fprint(c.cfg.Out, text)
 }
 
+// callable is how the program is called from the reader's shell: by its name, if that finds it, else by its path.
+func callable(program string) string {
+	name := filepath.Base(program)
+	if found, err := exec.LookPath(name); err == nil {
+		if found, err = filepath.EvalSymlinks(found); err == nil && found == program {
+			return name
+		}
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return program
+	}
+	if path, err := filepath.Rel(here, program); err == nil && !strings.HasPrefix(path, "..") && strings.Contains(path, "/") {
+		return path
+	}
+	return program
+}
+
 // announcement has each node's connection string on a line of its own, so that a script can pick it.
-func announcement(dir string, nodes []*node, s *api.Status) string {
+func announcement(program, dir string, nodes []*node, s *api.Status) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%d nodes are ready in %s. Connection strings, one per PostgreSQL:\n\n", len(nodes), dir)
 	for _, n := range nodes {
@@ -41,28 +62,28 @@ The console, also while PostgreSQL is down:
   psql -h %[3]s -p %[4]d -c 'SHOW NODES'
 HTTP and the command line:
   curl %[5]s/v1/status
-  export PGRAFT_HTTP_ADDR=%[5]s && pgraft status
-`, first.conninfo(), other.conninfo(), first.runDir, first.port(portConsole), other.httpURL())
-	b.WriteString(toKill(nodes, s))
+  export PGRAFT_HTTP_ADDR=%[5]s && %[6]s status
+`, first.conninfo(), other.conninfo(), first.runDir, first.port(portConsole), other.httpURL(), program)
+	b.WriteString(toKill(program, nodes, s))
 	b.WriteString("\nCtrl-C stops everything.\n")
 	return b.String()
 }
 
 // toKill says how to see a failover.
-func toKill(nodes []*node, s *api.Status) string {
+func toKill(program string, nodes []*node, s *api.Status) string {
 	victim := named(nodes, s.LeaderName)
 	if nodes[0].external {
-		return fmt.Sprintf("Kill an agent (%s is the leader's) and start it again:\n  kill -9 %d\n  pgraft agent -config=%s\n",
-			victim.name, victim.agentPID, victim.configFile())
+		return fmt.Sprintf("Kill an agent (%s is the leader's) and start it again:\n  kill -9 %d\n  %s agent -config=%s\n",
+			victim.name, victim.agentPID, program, victim.configFile())
 	}
 	victim = named(nodes, nameOf(s, s.PrimaryID))
 	return fmt.Sprintf(`Load, in a second terminal, and a failover below it:
   pgbench -i "%[1]s" && pgbench -T 60 -P 1 "%[1]s"
-  pgraft switchover
+  %[6]s switchover
 Kill the primary %[2]s, PostgreSQL and agent, and start the agent again: it comes back as a standby:
   kill -9 $(head -1 %[3]s/postmaster.pid) %[4]d
-  pgraft agent -config=%[5]s
-`, multiHost(nodes), victim.name, victim.pgData(), victim.agentPID, victim.configFile())
+  %[6]s agent -config=%[5]s
+`, multiHost(nodes), victim.name, victim.pgData(), victim.agentPID, victim.configFile(), program)
 }
 
 // multiHost is the connection string with which a client finds the primary.
@@ -71,7 +92,7 @@ func multiHost(nodes []*node) string {
 	for _, n := range nodes {
 		hosts = append(hosts, n.address(portPostgres))
 	}
-	return fmt.Sprintf("postgresql://%s@%s/postgres?target_session_attrs=read-write", nodes[0].superuser, strings.Join(hosts, ","))
+	return fmt.Sprintf("postgresql://%s@%s/postgres?target_session_attrs=read-write&connect_timeout=2", nodes[0].superuser, strings.Join(hosts, ","))
 }
 
 // named returns the node of that name, else the first.

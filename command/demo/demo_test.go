@@ -106,7 +106,7 @@ func TestAnnouncement(t *testing.T) {
 	nodes := threeNodes()
 	s := &api.Status{LeaderName: "pg3", PrimaryID: 2, Nodes: []api.NodeStatus{{NodeID: 1, Name: "pg1"}, {NodeID: 2, Name: "pg2"}}}
 	for _, file := range []string{"announcement.txt", "announcement_external.txt"} {
-		text := announcement("/tmp/demo", nodes, s)
+		text := announcement("bin/pgraft", "/tmp/demo", nodes, s)
 		golden(t, file, text)
 		for _, n := range nodes {
 			if !strings.Contains(text, "\n"+n.conninfo()+"\n") {
@@ -115,7 +115,7 @@ func TestAnnouncement(t *testing.T) {
 			n.external = true
 		}
 	}
-	announcement("/tmp/demo", nodes[:1], &api.Status{})
+	announcement("bin/pgraft", "/tmp/demo", nodes[:1], &api.Status{})
 }
 
 func TestMissing(t *testing.T) {
