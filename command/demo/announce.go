@@ -77,12 +77,13 @@ func toKill(program string, nodes []*node, s *api.Status) string {
 			victim.name, victim.agentPID, program, victim.configFile())
 	}
 	victim = named(nodes, nameOf(s, s.PrimaryID))
-	return fmt.Sprintf(`Load, in a second terminal, and a failover below it:
+	return fmt.Sprintf(`Load, in a second terminal:
   pgbench -i "%[1]s" && pgbench -T 60 -P 1 "%[1]s"
-  %[6]s switchover
-Kill the primary %[2]s, PostgreSQL and agent, and start the agent again: it comes back as a standby:
+Below it, kill the primary %[2]s, PostgreSQL and agent, and start the agent again: it comes back as a standby:
   kill -9 $(head -1 %[3]s/postmaster.pid) %[4]d
   %[6]s agent -config=%[5]s
+Or move the primary in order:
+  %[6]s switchover
 `, multiHost(nodes), victim.name, victim.pgData(), victim.agentPID, victim.configFile(), program)
 }
 
