@@ -221,12 +221,20 @@ func RestartOrder(s Scene) ([]string, error) {
 	case raised != "" && lowered != "":
 		return nil, fail(api.CodeConflict, "set one of the two back, restart, and set it again then",
 			"no order of restarts is safe for standbys: %s is raised and %s is lowered at the same time", raised, lowered)
+	case lowered != "" && !primaryToo && !s.primaryServes():
+		return nil, fail(api.CodeUnavailable, "see pgraft status", "no order of restarts is known: the primary does not answer, and %s is lowered", lowered)
 	case !primaryToo:
 		return standbys, nil
 	case lowered != "":
 		return append([]string{s.State.Primary}, standbys...), nil
 	}
 	return append(standbys, s.State.Primary), nil
+}
+
+// primaryServes reports whether the primary says that it is one, so that what it does not say is not so.
+func (s *Scene) primaryServes() bool {
+	view, ok := s.current(s.State.Primary)
+	return ok && view.Role == api.RolePrimary
 }
 
 // compareLimit returns 1 for a limit that standbys have to follow and that is raised, -1 for one that is lowered.

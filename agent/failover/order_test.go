@@ -18,11 +18,13 @@ func TestRestartOrder(t *testing.T) {
 		want    string
 		fails   string
 	}{
-		"nothing waits":                     {nil, "", ""},
-		"a limit is raised: standbys first": {waiting{"pg1": raised, "pg2": raised, "pg3": raised}, "pg2 pg3 pg1", ""},
-		"a limit is lowered: primary first": {waiting{"pg1": lowered, "pg2": lowered, "pg3": lowered}, "pg1 pg2 pg3", ""},
-		"the primary has it lower already":  {waiting{"pg2": lowered, "pg3": lowered}, "pg2 pg3", ""},
-		"no limit: standbys first":          {waiting{"pg1": other, "pg3": other}, "pg3 pg1", ""},
+		"nothing waits":                       {nil, "", ""},
+		"a limit is raised: standbys first":   {waiting{"pg1": raised, "pg2": raised, "pg3": raised}, "pg2 pg3 pg1", ""},
+		"a limit is lowered: primary first":   {waiting{"pg1": lowered, "pg2": lowered, "pg3": lowered}, "pg1 pg2 pg3", ""},
+		"the primary has it lower already":    {waiting{"pg2": lowered, "pg3": lowered}, "pg2 pg3", ""},
+		"the primary does not answer, lower":  {waiting{"pg2": lowered}, "", "max_connections is lowered"},
+		"the primary does not answer, higher": {waiting{"pg2": raised}, "pg2", ""},
+		"no limit: standbys first":            {waiting{"pg1": other, "pg3": other}, "pg3 pg1", ""},
 		"both ways": {waiting{"pg1": raised, "pg2": {{Name: "max_wal_senders", Now: "20", Wanted: "10"}}}, "",
 			"max_connections is raised and max_wal_senders is lowered"},
 	} {
@@ -30,6 +32,9 @@ func TestRestartOrder(t *testing.T) {
 			w := newWorld()
 			for id, pending := range c.pending {
 				w.of(id).View.Pending = pending
+			}
+			if strings.HasPrefix(name, "the primary does not answer") {
+				w.of("pg1").View.Role = "starting"
 			}
 			order, err := failover.RestartOrder(w.Scene)
 			if got := strings.Join(order, " "); got != c.want {

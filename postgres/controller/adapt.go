@@ -66,8 +66,8 @@ func (h Hands) Observe(ctx context.Context) (Live, error) {
 		}
 		live.Standbys = append(live.Standbys, standby)
 	}
-	for _, name := range seen.PendingRestart {
-		live.Pending = append(live.Pending, Pending{Name: name})
+	for _, p := range seen.PendingRestart {
+		live.Pending = append(live.Pending, Pending(p))
 	}
 	return live, nil
 }

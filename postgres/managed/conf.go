@@ -24,6 +24,8 @@ type conf struct {
 	tls      *TLSFiles         // PostgreSQL's copies
 	base     map[string]string // what postgresql.conf sets
 	missing  func(dir string) bool
+	// least are the limits of the primary's that a standby must have to start: see standbyLimits.
+	least map[string]int
 }
 
 // Owned reports whether only pgraft sets a parameter of PostgreSQL's: setting it otherwise has no effect. Some of them
@@ -63,7 +65,7 @@ func (c conf) own() map[string]string {
 		"ident_file":              filepath.Join(c.cfg.DataDir, "pg_ident.conf"),
 
 		"wal_level":             c.walLevel(),
-		"max_wal_senders":       c.atLeast("max_wal_senders", minSenders),
+		"max_wal_senders":       c.atLeast("max_wal_senders", max(minSenders, c.least["max_wal_senders"])),
 		"max_replication_slots": c.atLeast("max_replication_slots", minSenders),
 		"hot_standby":           "on",
 		"wal_log_hints":         "on",
@@ -120,6 +122,28 @@ func (c conf) atLeast(name string, least int) string {
 	value, _ := c.given(name)
 	n, _ := strconv.Atoi(strings.TrimSpace(value)) // what is no number is PostgreSQL's to refuse, and not in our file
 	return strconv.Itoa(max(n, least))
+}
+
+// limits returns the settings that would keep this standby from starting, as high as they must be. Once it runs they are
+// what was asked for, which waits for a restart then.
+func (c conf) limits() map[string]string {
+	params := map[string]string{}
+	for name, preset := range map[string]int{
+		"max_connections": 100, "max_worker_processes": 8, "max_prepared_transactions": 0, "max_locks_per_transaction": 64,
+	} {
+		now := preset
+		if text, ok := c.given(name); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(text))
+			if err != nil {
+				continue // PostgreSQL says what is wrong with it
+			}
+			now = n
+		}
+		if now < c.least[name] {
+			params[name] = strconv.Itoa(c.least[name])
+		}
+	}
+	return params
 }
 
 // socketDirs keeps the directories that clients know behind the agent's own.
@@ -179,6 +203,7 @@ func (c conf) render() string {
 	}{
 		{"Defaults of pgraft, which you may set otherwise", rest},
 		{"Of the agent's configuration and the cluster's settings", c.chosen()},
+		{"Of the primary, until this standby has replayed the change", c.limits()},
 		{"Of pgraft alone", c.own()},
 	} {
 		if len(section.params) > 0 {

@@ -3,6 +3,7 @@ package managed_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -186,6 +187,34 @@ func TestClone(t *testing.T) {
 	if got := query(t, primary, "SELECT (restart_lsn IS NOT NULL)::text FROM pg_replication_slots"); got != "true" {
 		t.Error("the slot keeps no WAL")
 	}
+}
+
+// TestStandbyStartsWithLimitsOfPrimary: a limit that is lowered for all must not keep a standby from starting as long as
+// its primary has the higher one.
+func TestStandbyStartsWithLimitsOfPrimary(t *testing.T) {
+	primary, _ := newPrimary(t, func(c *managed.Config) { c.NodeParams["max_wal_senders"] = "14" })
+	standby, _ := newStandby(t, primary, func(c *managed.Config) { c.NodeParams["max_connections"] = "20" })
+	want := func(limits string) {
+		t.Helper()
+		if got := query(t, standby, "SELECT string_agg(setting, ' ' ORDER BY name) FROM pg_settings WHERE name IN ('max_connections', 'max_wal_senders')"); got != limits {
+			t.Errorf("limits are %s, want %s", got, limits)
+		}
+	}
+	want("30 14")
+	configure(t, standby, managed.Settings{})
+	reload(t, standby)
+	eventually(t, "what waits for a restart is told", func() error {
+		live, err := standby.Observe(testContext(t))
+		must(t, err)
+		if text := fmt.Sprint(live.PendingRestart); text != "[{max_connections 30 20} {max_wal_senders 14 10}]" {
+			return fmt.Errorf("pending: %s", text)
+		}
+		return nil
+	})
+	must(t, standby.StopQuickly(testContext(t)))
+	configure(t, standby, managed.Settings{})
+	must(t, standby.Start(testContext(t)))
+	want("30 14")
 }
 
 func TestCloneFails(t *testing.T) {

@@ -33,10 +33,13 @@ type Live struct {
 	PrimaryConninfo string // holds the secret
 	PrimarySlot     string
 	LoadedAt        time.Time // when the configuration was read
-	PendingRestart  []string  // settings that the files have changed and that wait for a restart
+	PendingRestart  []Pending // settings that the files have changed and that wait for a restart
 
 	Standbys []Standby // who receives from this server
 }
+
+// Pending is a setting that waits for a restart: what it is, and what it will be.
+type Pending struct{ Name, Now, Wanted string }
 
 // Wait is what a process of the server waits for, in PostgreSQL's words. Both are empty for one that works.
 type Wait struct{ Type, Event string }
@@ -109,7 +112,9 @@ const (
 	coalesce(w.flush_lsn, '0/0'), coalesce(w.replay_lsn, '0/0'), coalesce(w.replay_lag, '0'::interval), w.reply_time
 	FROM pg_stat_get_wal_senders() w JOIN pg_stat_get_activity(NULL) a ON a.pid = w.pid ORDER BY 2, 1`
 
-	pendingSQL = `SELECT name FROM pg_show_all_settings() WHERE pending_restart ORDER BY 1`
+	pendingSQL = `SELECT s.name, coalesce(s.setting, ''), coalesce((SELECT f.setting FROM pg_show_all_file_settings() f
+	WHERE lower(f.name) = lower(s.name) ORDER BY f.seqno DESC LIMIT 1), s.boot_val, '')
+	FROM pg_show_all_settings() s WHERE s.pending_restart ORDER BY 1`
 )
 
 // Observe asks a running server for everything that decisions are made from. It costs about a millisecond.
@@ -189,25 +194,25 @@ func orZero(t *time.Time) time.Time {
 type pendingRestart struct {
 	backend  uint32 // of which session
 	loadedAt time.Time
-	names    []string
+	settings []Pending
 }
 
 // pendingAfter is how long after the files were read PostgreSQL is asked which settings wait for a restart.
 const pendingAfter = 500 * time.Millisecond
 
 // ask is called with the kept connection in hand, which guards p.
-func (p *pendingRestart) ask(ctx context.Context, conn *pgx.Conn, loadedAt time.Time) ([]string, error) {
+func (p *pendingRestart) ask(ctx context.Context, conn *pgx.Conn, loadedAt time.Time) ([]Pending, error) {
 	backend := conn.PgConn().PID()
 	if p.backend != backend || !p.loadedAt.Equal(loadedAt) && time.Since(loadedAt) >= pendingAfter {
 		rows, err := conn.Query(ctx, pendingSQL)
 		if err != nil {
 			return nil, err
 		}
-		names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		settings, err := pgx.CollectRows(rows, pgx.RowToStructByPos[Pending])
 		if err != nil {
 			return nil, err
 		}
-		*p = pendingRestart{backend, loadedAt, names}
+		*p = pendingRestart{backend, loadedAt, settings}
 	}
-	return p.names, nil
+	return p.settings, nil
 }

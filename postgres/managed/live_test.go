@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +41,8 @@ func (tpl *template) testObserve(t *testing.T) {
 	standby.reload(t)
 	soon(t, "the kept session has read the files", func() bool { return standby.observe(t).ReadOnly })
 	soon(t, "the settings that wait for a restart are known", func() bool {
-		return slices.Equal(standby.observe(t).PendingRestart, []string{"max_connections"})
+		pending := standby.observe(t).PendingRestart
+		return len(pending) == 1 && pending[0].Name == "max_connections" && pending[0].Now != pending[0].Wanted
 	})
 	started := time.Now()
 	for range 50 {

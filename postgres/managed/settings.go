@@ -40,6 +40,7 @@ func (s *Server) WriteConfig(ctx context.Context, settings Settings) (changes []
 			return nil, &Problem{What: fmt.Sprintf("the line %q of postgres.hba is several", line), Hint: "make each an element of the list"}
 		}
 	}
+	c.least = s.leastLimits(ctx)
 	tlsChanges, err := s.copyTLS()
 	if err != nil {
 		return nil, fmt.Errorf("write configuration: %w", err)
@@ -57,6 +58,22 @@ func (s *Server) WriteConfig(ctx context.Context, settings Settings) (changes []
 	}
 	s.configured = true
 	return changes, nil
+}
+
+// leastLimits are what the data of a standby that is about to start asks for: its primary ran with these limits, and it
+// ends at once with lower ones, though they may be what the primary is to have after its next restart.
+func (s *Server) leastLimits(ctx context.Context) map[string]int {
+	if _, err := os.Stat(s.path("standby.signal")); err != nil || s.Running() {
+		return nil
+	}
+	d, err := s.controlData(ctx)
+	if err != nil {
+		return nil // its start will say what is wrong
+	}
+	return map[string]int{
+		"max_connections": d.MaxConnections, "max_worker_processes": d.MaxWorkerProcesses, "max_wal_senders": d.MaxWALSenders,
+		"max_prepared_transactions": d.MaxPreparedTransactions, "max_locks_per_transaction": d.MaxLocksPerTransaction,
+	}
 }
 
 func missing(dir string) bool {
