@@ -4,9 +4,13 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"time"
 
 	"github.com/pgraft/pgraft/api"
 )
+
+// restartTimeout is the default of -timeout here.
+const restartTimeout = 10 * time.Minute
 
 type restartCmd struct {
 	asking
@@ -28,6 +32,8 @@ func (c *restartCmd) spec() spec {
 func (c *restartCmd) flags(fs *flag.FlagSet) {
 	c.asking.flags(fs)
 	c.confirmation.flags(fs)
+	c.timeout = restartTimeout // one after the other takes its time
+	fs.Lookup("timeout").DefValue = restartTimeout.String()
 }
 
 func (c *restartCmd) run(ctx context.Context, x *call) error {
