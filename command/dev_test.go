@@ -32,7 +32,7 @@ func TestAgentDev(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	addr := fmt.Sprintf("-http-addr=127.0.0.1:%d", base)
-	if r := run(t, "", "wait", addr, "-timeout=60s"); r.code != 0 {
+	if r := run(t, "", "wait", addr, "-for=ready", "-timeout=60s"); r.code != 0 {
 		t.Fatalf("%s\n%s", r.stderr, out.String())
 	}
 	if r := run(t, "", "kv", "put", addr, "a", "b"); r.code != 0 {

@@ -100,6 +100,7 @@ func freezeAgent(t *testing.T, c *testcluster.Cluster, primary *testcluster.Node
 func moveLeadership(t *testing.T, c *testcluster.Cluster, primary *testcluster.Node) {
 	t.Helper()
 	target := c.Others(primary)[0]
+	c.Leader(primary) // leadership follows the primary, and may not have yet
 	if _, err := pgraft(t, c, primary, "operator", "raft", "transfer-leader", target.Name); err != nil {
 		t.Error(err)
 	}
