@@ -145,7 +145,7 @@ func (w *Watch) Failover(ctx context.Context, target string, allowDataLoss bool)
 	}
 	epoch := s.State.Epoch
 	if s.State.Phase != primacy.PhaseFenced || target != "" && target != s.State.Target {
-		op := primacy.FenceOp{Epoch: epoch + 1, Target: target, Reason: "failover by an operator"}
+		op := primacy.FenceOp{Epoch: epoch + 1, Target: target, Replace: true, Reason: "failover by an operator"}
 		if err := w.cfg.Propose(ctx, op); err != nil {
 			return Outcome{}, fmt.Errorf("begin failover: %w", err)
 		}

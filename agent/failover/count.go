@@ -16,53 +16,49 @@ func planCount(s *Scene) Decision {
 	if count < need {
 		return wait("counting: %d of %d reports that are needed%s", count, need, s.missing())
 	}
-	best := furthest(s.State)
-	if best[0].Position.Compare(s.State.Acked) < 0 {
-		return refuse("no copy reaches %s, up to which commits are known to have been acknowledged (%s reaches furthest, %s): "+
-			"bring back a server that has it, or go on without by: pgraft failover -allow-data-loss",
-			s.State.Acked, s.name(best[0].ServerID), best[0].Position)
+	able, err := primacy.Eligible(s.State)
+	if err != nil {
+		return refuse("%s: bring back a server that has it, or go on without by: pgraft failover -allow-data-loss", err)
 	}
-	chosen, ok := s.prefer(best)
+	chosen, ok := s.prefer(able)
 	if !ok {
-		return wait("counted; %s reaches furthest (%s) and can't be promoted while its agent is away",
-			s.name(best[0].ServerID), best[0].Position)
+		return wait("counted; %s reaches furthest (%s) and can't be promoted while its agent is away", s.name(able[0].ServerID), able[0].Position)
 	}
-	if s.awaitsTarget(chosen) {
-		return wait("counted; %s, which was to take over, has not reported yet", s.name(s.State.Target))
+	if late := s.awaited(chosen.ServerID); late != "" {
+		return wait("counted; %s, which is to take over, has not reported yet", late)
 	}
-	if s.mayWrite(chosen) {
+	if s.mayWrite(chosen.ServerID) {
 		return wait("counted; %s is silent, and may take itself for writable until its lease is over", s.name(s.State.Primary))
 	}
 	return Decision{
-		Kind: KindPromote, ServerID: chosen,
-		Op: primacy.PromoteOp{Epoch: s.State.Epoch, ServerID: chosen},
+		Kind: KindPromote, ServerID: chosen.ServerID,
+		Op: primacy.PromoteOp{Epoch: s.State.Epoch, ServerID: chosen.ServerID},
 		Reason: fmt.Sprintf("%s has all acknowledged commits (%s), as %d of %d copies show",
-			s.name(chosen), best[0].Position, count, len(s.State.Sync.Members)),
+			s.name(chosen.ServerID), chosen.Position, count, len(s.State.Sync.Members)),
 	}
 }
 
-// prefer chooses among servers that reach equally far: the operator's target, one that is not the deposed primary, the
-// highest priority, this leader, the name.
-func (s *Scene) prefer(reports []primacy.Report) (string, bool) {
-	var able []*Server
-	for _, r := range reports {
-		// An agent that was not looked at yet has just committed its report.
-		if v := s.server(r.ServerID); !v.Agent.Reach.Gone() {
-			able = append(able, v)
-		}
-	}
+// prefer chooses among those that may be promoted: the operator's target, another than the primary that an operator
+// wants replaced, one that reaches furthest, one that is not the deposed primary, the highest priority, this leader, the
+// name.
+func (s *Scene) prefer(eligible []primacy.Report) (primacy.Report, bool) {
+	// An agent that was not looked at yet has just committed its report.
+	able := slices.DeleteFunc(slices.Clone(eligible), func(r primacy.Report) bool { return s.server(r.ServerID).Agent.Reach.Gone() })
 	if len(able) == 0 {
-		return "", false
+		return primacy.Report{}, false
 	}
-	return slices.MinFunc(able, func(a, b *Server) int {
+	return slices.MinFunc(able, func(x, y primacy.Report) int {
+		a, b := s.server(x.ServerID), s.server(y.ServerID)
 		return cmp.Or(
 			falseFirst(a.ID != s.State.Target, b.ID != s.State.Target),
+			falseFirst(s.State.Replace && a.ID == s.State.Primary, s.State.Replace && b.ID == s.State.Primary),
+			y.Position.Compare(x.Position),
 			falseFirst(a.ID == s.State.Primary, b.ID == s.State.Primary),
 			cmp.Compare(b.priority(), a.priority()),
 			falseFirst(a.ID != s.Self, b.ID != s.Self),
 			strings.Compare(a.label(), b.label()), strings.Compare(a.ID, b.ID),
 		)
-	}).ID, true
+	}), true
 }
 
 func falseFirst(a, b bool) int {
@@ -99,14 +95,20 @@ func (s *Scene) mayWrite(chosen string) bool {
 	return s.Now.Sub(deposed.Agent.Since) < s.Term.Lease && s.Now.Sub(s.PhaseSince) < s.Term.Lease
 }
 
-// awaitsTarget gives the server that an operator named a moment longer for its report.
-func (s *Scene) awaitsTarget(chosen string) bool {
-	target := s.State.Target
-	if target == "" || target == chosen || s.Now.Sub(s.PhaseSince) >= s.Term.Target {
-		return false
+// awaited names the server that gets a moment longer for its report, "" if none does: the one that an operator named,
+// or any other than the primary that an operator wants replaced.
+func (s *Scene) awaited(chosen string) string {
+	if s.Now.Sub(s.PhaseSince) >= s.Term.Target {
+		return ""
 	}
-	m, ok := s.member(target)
-	return ok && !reported(s.State, target) && s.absent(m) == ""
+	for _, m := range s.State.Sync.Members {
+		wanted := m.ServerID == s.State.Target && m.ServerID != chosen ||
+			s.State.Replace && chosen == s.State.Primary && m.ServerID != chosen
+		if wanted && !reported(s.State, m.ServerID) && s.absent(m) == "" {
+			return s.name(m.ServerID)
+		}
+	}
+	return ""
 }
 
 // missing says who has reported and who has not, and why.

@@ -179,8 +179,19 @@ func countCases() map[string]*world {
 	}, report("pg2", 0x2000), report("pg3", 0x2000))
 	with("the target has not reported for long", func(w *world) {
 		four(w)
-		w.State.Target, w.PhaseSince = "pg4", noon.Add(-time.Second)
+		w.State.Target, w.PhaseSince = "pg4", noon.Add(-3*time.Second)
 	}, report("pg2", 0x2000), report("pg3", 0x2000))
+	back := func(w *world) { w.of("pg1").Agent = alive() }
+	replace := func(w *world) { back(w); w.State.Replace = true }
+	with("to be replaced and further", replace, report("pg1", 0x3000), report("pg2", 0x2000), report("pg3", 0x2800))
+	with("to be replaced and the others have not all reported", replace, report("pg1", 0x3000), report("pg2", 0x2000))
+	with("to be replaced and the others do not report for long", func(w *world) {
+		replace(w)
+		w.PhaseSince = noon.Add(-3*time.Second)
+	}, report("pg1", 0x3000), report("pg2", 0x2000))
+	with("further and not to be replaced", back, report("pg1", 0x3000), report("pg2", 0x2000), report("pg3", 0x2800))
+	with("the target has all that was acknowledged and is not the furthest", func(w *world) { w.State.Target = "pg3" },
+		report("pg1", 0x3000), report("pg2", 0x2000), report("pg3", 0x2800))
 	cases["promoting"] = promoting()
 	promote := func(name string, change func(w *world)) { w := promoting(); change(w); cases[name] = w }
 	promote("the chosen one died, the deposed can be counted", func(w *world) {

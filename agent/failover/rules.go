@@ -13,20 +13,6 @@ func allowed(state primacy.State, op primacy.Op) bool {
 	return err == nil
 }
 
-// furthest returns the reports that count and reach as far as any of them.
-func furthest(state primacy.State) []primacy.Report {
-	var best []primacy.Report
-	for _, r := range primacy.Countable(state) {
-		if len(best) > 0 && r.Position.Compare(best[0].Position) > 0 {
-			best = nil
-		}
-		if len(best) == 0 || r.Position == best[0].Position {
-			best = append(best, r)
-		}
-	}
-	return best
-}
-
 // reported reports whether a server's report counts.
 func reported(state primacy.State, id string) bool {
 	_, ok := primacy.ReportOf(primacy.Countable(state), id)

@@ -71,7 +71,7 @@ type Timing struct {
 	Hang     time.Duration // commits that nobody can acknowledge wait so long before members are left out
 	Drop     time.Duration // a member that does not acknowledge is left out after so long where that costs nothing
 	Handover time.Duration // a switchover may take so long
-	Target   time.Duration // a fence waits so long for the report of the server that an operator named
+	Target   time.Duration // a fence waits so long for the report of a server that an operator wants
 	Settle   time.Duration // leadership stays so long where it is after a change
 	Lease    time.Duration // a primary that hears no quorum ends its sessions after so long
 }
@@ -80,7 +80,7 @@ type Timing struct {
 func DefaultTiming() Timing {
 	return Timing{
 		Silent: time.Second, Fresh: 2 * time.Second, Restart: 10 * time.Second, Hung: 10 * time.Second,
-		Hang: time.Second, Drop: 30 * time.Second, Handover: 10 * time.Second, Target: 500 * time.Millisecond,
+		Hang: time.Second, Drop: 30 * time.Second, Handover: 10 * time.Second, Target: 2 * time.Second,
 		Settle: 2 * time.Second, Lease: 2 * time.Second,
 	}
 }

@@ -101,7 +101,7 @@ func (s State) found(op FoundOp) (State, []Event, error) {
 }
 
 func (s State) fence(op FenceOp) (State, []Event, error) {
-	if s.Epoch == op.Epoch && s.Phase == PhaseFenced && s.Target == op.Target && s.Reason == op.Reason {
+	if s.Epoch == op.Epoch && s.Phase == PhaseFenced && s.Target == op.Target && s.Replace == op.Replace && s.Reason == op.Reason {
 		return s, nil, nil
 	}
 	if s.Phase == PhaseNone {
@@ -111,7 +111,7 @@ func (s State) fence(op FenceOp) (State, []Event, error) {
 		return s, nil, refuse("epoch %d can't begin: epoch %d has begun, and the next is %d", op.Epoch, s.Epoch, s.Epoch+1)
 	}
 	s.withdraw()
-	s.Epoch, s.Phase, s.Target, s.Reason = op.Epoch, PhaseFenced, op.Target, op.Reason
+	s.Epoch, s.Phase, s.Target, s.Replace, s.Reason = op.Epoch, PhaseFenced, op.Target, op.Replace, op.Reason
 	s.Handover, s.Reports, s.Base, s.DataLoss = "", nil, Position{}, false
 	return s, s.tell(EventFence, s.Primary, "server %s is primary no more: %s", s.Primary, op.Reason), nil
 }
@@ -154,7 +154,7 @@ func (s State) promote(op PromoteOp) (State, []Event, error) {
 	if err != nil && !op.AllowDataLoss {
 		return s, nil, err
 	}
-	message := "server %s becomes primary: its WAL reaches furthest, up to %s"
+	message := "server %s becomes primary: its WAL reaches up to %s, and so all that was acknowledged"
 	if err != nil {
 		var ok bool
 		if report, ok = ReportOf(s.Reports, op.ServerID); !ok {

@@ -47,62 +47,46 @@ func ReportOf(reports []Report, serverID string) (Report, bool) {
 	return reports[i], true
 }
 
-// count returns the reports that count and reach furthest, or says why nobody may be chosen yet.
-func (s State) count() ([]Report, error) {
+// Eligible returns the reports of the servers that may be promoted without the loss of an acknowledged commit, the one
+// that reaches furthest first and among equals by server id, or says why there is none. A server is eligible if so many
+// reports as it takes are no further than its own: those alone would have made it the furthest. With Async only those
+// that reach furthest are, as each step back may be an acknowledged commit.
+func Eligible(s State) ([]Report, error) {
 	if s.Phase != PhaseFenced {
 		return nil, refuse("no primary is to be chosen: %s", s.where())
 	}
 	reports := Countable(s)
-	if need := max(1, Needed(s.Sync)); len(reports) < need {
+	need := max(1, Needed(s.Sync))
+	if len(reports) < need {
 		return nil, refuse("%d of the %d members have reported what they have, and it takes %d",
 			len(reports), len(s.Sync.Members), need)
 	}
-	furthest := slices.MaxFunc(reports, func(a, b Report) int { return a.Position.Compare(b.Position) }).Position
-	if furthest.Compare(s.Acked) < 0 {
+	slices.SortStableFunc(reports, func(a, b Report) int {
+		return cmp.Or(b.Position.Compare(a.Position), strings.Compare(a.ServerID, b.ServerID))
+	})
+	if furthest := reports[0].Position; furthest.Compare(s.Acked) < 0 {
 		return nil, refuse("the members that have reported reach %s, and %s was acknowledged", furthest, s.Acked)
 	}
-	return slices.DeleteFunc(reports, func(r Report) bool { return r.Position != furthest }), nil
+	least := reports[len(reports)-need].Position
+	if s.Sync.Async {
+		least = reports[0].Position
+	}
+	return slices.DeleteFunc(reports, func(r Report) bool {
+		return r.Position.Compare(least) < 0 || r.Position.Compare(s.Acked) < 0
+	}), nil
 }
 
 // eligible returns the server's report if it may be promoted without the loss of an acknowledged commit.
 func (s State) eligible(serverID string) (Report, error) {
-	best, err := s.count()
+	able, err := Eligible(s)
 	if err != nil {
 		return Report{}, err
 	}
-	if report, ok := ReportOf(best, serverID); ok {
+	if report, ok := ReportOf(able, serverID); ok {
 		return report, nil
 	}
 	if _, ok := ReportOf(Countable(s), serverID); !ok {
 		return Report{}, refuse("server %s is not among the members that have reported what they have", serverID)
 	}
-	return Report{}, refuse("server %s may lack commits: server %s reaches further, %s",
-		serverID, best[0].ServerID, best[0].Position)
-}
-
-// Choose says who is to be promoted, or why nobody can be yet. It is one of those whose WAL reaches furthest: the
-// Target, else the one that prefer puts first (a negative result prefers a; nil has no preference), else the one with
-// the lowest server id. The reason is for people, in both cases.
-func Choose(s State, prefer func(a, b Report) int) (choice Report, ok bool, reason string) {
-	best, err := s.count()
-	if err != nil {
-		return Report{}, false, err.Error()
-	}
-	if target, ok := ReportOf(best, s.Target); ok {
-		return target, true, fmt.Sprintf("server %s was asked for and none reaches further than %s",
-			target.ServerID, target.Position)
-	}
-	choice = slices.MinFunc(best, func(a, b Report) int {
-		if prefer != nil {
-			if c := prefer(a, b); c != 0 {
-				return c
-			}
-		}
-		return strings.Compare(a.ServerID, b.ServerID)
-	})
-	if len(best) > 1 {
-		return choice, true, fmt.Sprintf("server %s is preferred among %d that reach furthest, %s",
-			choice.ServerID, len(best), choice.Position)
-	}
-	return choice, true, fmt.Sprintf("server %s reaches furthest, %s", choice.ServerID, choice.Position)
+	return Report{}, refuse("server %s may lack commits: server %s reaches further, %s", serverID, able[0].ServerID, able[0].Position)
 }

@@ -14,7 +14,9 @@
 // its WAL reaches. From n-Acks reports, one is from a server that has the commit: the two sets together are larger than
 // n. Nor can it be acknowledged later: if the old primary is among those that reported, it has stopped; if not, the
 // n-Acks of them leave it with at most Acks-1 others, and what is not on one of the n-Acks stays short of Acks. So the
-// one whose WAL reaches furthest has every acknowledged commit, and Apply lets no other be promoted.
+// one of them whose WAL reaches furthest has every acknowledged commit. Any n-Acks reports will do, so with more of them
+// each server that n-Acks are no further than is Eligible, and Apply lets no other be promoted. What those have that reach
+// further was not acknowledged, and is thrown away: an operator's failover replaces the primary even if it has such WAL.
 //
 // "Furthest" compares (epoch, LSN), where the epoch is the one that the last timeline in the server's WAL was begun in,
 // not the one that it was told to follow. Timelines are no measure, as two promotions that did not know of each other

@@ -259,17 +259,11 @@ func (m *model) check(w *world) string {
 	return ""
 }
 
-// choose holds Choose to Apply.
+// choose holds the model to progress: with enough reports somebody can be chosen.
 func (m *model) choose(s *primacy.State) {
-	choice, ok, reason := primacy.Choose(*s, nil)
-	if !ok {
-		if n := len(primacy.Countable(*s)); m.mutant == faithful && n > 0 && n >= primacy.Needed(s.Sync) {
-			m.broken = "nobody can be chosen though enough have reported: " + reason
-		}
-		return
-	}
-	if _, _, err := primacy.Apply(*s, primacy.PromoteOp{Epoch: s.Epoch, ServerID: choice.ServerID}); err != nil {
-		m.broken = "Choose names one that Apply refuses: " + err.Error()
+	_, err := primacy.Eligible(*s)
+	if n := len(primacy.Countable(*s)); err != nil && m.mutant == faithful && n > 0 && n >= primacy.Needed(s.Sync) {
+		m.broken = "nobody can be chosen though enough have reported: " + err.Error()
 	}
 }
 

@@ -24,35 +24,39 @@ func TestNeeded(t *testing.T) {
 	}
 }
 
-func TestChoose(t *testing.T) {
-	reverse := func(a, b primacy.Report) int { return strings.Compare(b.ServerID, a.ServerID) }
+func TestEligible(t *testing.T) {
+	async := func(s primacy.State) primacy.State { s.Sync.Async, s.Sync.Acks = true, 0; return s }
 	for _, tc := range []struct {
-		name, target, want string
-		prefer             func(a, b primacy.Report) int
-		reports            []primacy.Report
+		name, want string
+		start      primacy.State
+		reports    []primacy.Report
 	}{
-		{"furthest", "", "c", nil, []primacy.Report{report("b", 1, 5), report("c", 1, 6)}},
-		{"furthest by epoch", "", "b", nil, []primacy.Report{report("b", 1, 5), report("c", 0, 6)}},
-		{"furthest before preference and target", "b", "a", reverse, []primacy.Report{report("a", 1, 7), report("b", 1, 5), report("c", 1, 6)}},
-		{"target as far", "b", "b", reverse, []primacy.Report{report("b", 1, 5), report("c", 1, 5)}},
-		{"preferred", "", "c", reverse, []primacy.Report{report("b", 1, 5), report("c", 1, 5)}},
-		{"lowest id", "", "b", nil, []primacy.Report{report("b", 1, 5), report("c", 1, 5)}},
-		{"strangers do not count", "", "b", nil, []primacy.Report{report("a", 1, 4), report("b", 1, 5), report("c2", 1, 6), report("x", 1, 7)}},
-		{"too few", "", "", nil, []primacy.Report{report("b", 1, 5), report("x", 1, 7)}},
+		{"furthest", "c", three(t), []primacy.Report{report("b", 1, 5), report("c", 1, 6)}},
+		{"furthest by epoch", "b", three(t), []primacy.Report{report("b", 1, 5), report("c", 0, 6)}},
+		{"as far as two of three", "a c", three(t), []primacy.Report{report("a", 1, 7), report("b", 1, 5), report("c", 1, 6)}},
+		{"equal", "b c", three(t), []primacy.Report{report("b", 1, 5), report("c", 1, 5)}},
+		{"all equal", "a b c", three(t), []primacy.Report{report("c", 1, 5), report("b", 1, 5), report("a", 1, 5)}},
+		{"strangers do not count", "b", three(t), []primacy.Report{report("a", 1, 4), report("b", 1, 5), report("c2", 1, 6), report("x", 1, 7)}},
+		{"too few", "", three(t), []primacy.Report{report("b", 1, 5), report("x", 1, 7)}},
+		{"async: the furthest alone", "a", async(three(t)), []primacy.Report{report("a", 1, 7), report("b", 1, 5), report("c", 1, 6)}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := run(t, three(t), primacy.FenceOp{Epoch: 2, Target: tc.target})
+			s := run(t, tc.start, primacy.FenceOp{Epoch: 2})
 			for _, r := range tc.reports {
 				s = run(t, s, reported(r))
 			}
-			choice, ok, reason := primacy.Choose(s, tc.prefer)
-			if choice.ServerID != tc.want || ok != (tc.want != "") || reason == "" {
-				t.Errorf("got %q, %t, %q", choice.ServerID, ok, reason)
+			able, err := primacy.Eligible(s)
+			var names []string
+			for _, r := range able {
+				names = append(names, r.ServerID)
+			}
+			if got := strings.Join(names, " "); got != tc.want || (err == nil) != (tc.want != "") {
+				t.Errorf("got %q, %v", got, err)
 			}
 		})
 	}
-	if _, ok, reason := primacy.Choose(three(t), nil); ok || reason == "" {
-		t.Errorf("chosen without a fence: %q", reason)
+	if able, err := primacy.Eligible(three(t)); err == nil {
+		t.Errorf("chosen without a fence: %v", able)
 	}
 }
 

@@ -26,8 +26,10 @@ type State struct {
 	Primary string // server id: chosen or ready; in PhaseFenced the one that was deposed
 	Found   Found  // how epoch 1 began
 	Reason  string // why the epoch was begun, for people
-	// Target is the server that is to be chosen if none is further, "" for the best.
+	// Target is the server that is to be chosen if it is eligible, "" for the best.
 	Target string
+	// Replace asks for another server than the deposed Primary, as long as another is eligible: an operator ordered it.
+	Replace bool
 	// Handover asks the primary to stop, so that this server can take over without losing anything: a switchover that
 	// is under way. "" = none. It ends with the next fence or with Abort.
 	Handover string
@@ -113,7 +115,9 @@ type FoundOp struct {
 type FenceOp struct {
 	Epoch  uint64
 	Target string // see State.Target
-	Reason string
+	// Replace, see State.Replace.
+	Replace bool
+	Reason  string
 }
 
 // ReportOp adds a fenced server's report, or replaces the one that it gave before.

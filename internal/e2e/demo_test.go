@@ -42,7 +42,7 @@ func healthQuery(t *testing.T, c *testcluster.Cluster) {
 	c.In(t)
 	const q = "SELECT pgraft_is_leader(), pgraft_get_term() > 0, pgraft_get_leader(), pgraft_get_worker_state()"
 	leader := c.Leader()
-	id := psql(t, leader, "SELECT node_id FROM pgraft_get_cluster_status()")
+	id := strconv.Itoa(statusOf(t, c, leader).NodeID)
 	for _, n := range c.Nodes {
 		isLeader := "f"
 		if n == leader {

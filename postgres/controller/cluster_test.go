@@ -354,11 +354,16 @@ func (c *cluster) lead() {
 		for {
 			state, changed := c.raft.read()
 			late := make(<-chan time.Time)
-			r, ok, _ := primacy.Choose(state, nil)
-			if ok && state.Target != "" && r.ServerID != state.Target && time.Since(since) < 3*time.Second {
+			able, err := primacy.Eligible(state)
+			_, there := primacy.ReportOf(able, state.Target)
+			switch {
+			case err != nil:
+			case there:
+				_ = c.raft.apply(primacy.PromoteOp{Epoch: state.Epoch, ServerID: state.Target}) // refused when it is late
+			case state.Target != "" && time.Since(since) < 3*time.Second:
 				late = time.After(100 * time.Millisecond) // the target may be on its way
-			} else if ok {
-				_ = c.raft.apply(primacy.PromoteOp{Epoch: state.Epoch, ServerID: r.ServerID}) // refused when it is late
+			default:
+				_ = c.raft.apply(primacy.PromoteOp{Epoch: state.Epoch, ServerID: able[0].ServerID})
 			}
 			select {
 			case <-ctx.Done():
