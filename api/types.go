@@ -91,6 +91,27 @@ type Status struct {
 
 	// GossipHealth is memberlist's score of this node's own reachability: 0 is healthy, more is worse.
 	GossipHealth int `json:"gossip_health"`
+
+	Checks []Check `json:"checks"` // what this node finds of itself, by name
+}
+
+// CheckStatus is the outcome of a check in the words of monitoring systems.
+type CheckStatus string
+
+// The outcomes of a check.
+const (
+	CheckOK       CheckStatus = "OK"
+	CheckWarning  CheckStatus = "WARNING"
+	CheckCritical CheckStatus = "CRITICAL"
+	CheckUnknown  CheckStatus = "UNKNOWN" // it could not be found out; the message says why
+)
+
+// Check is one thing that an operator wants to know to be in order.
+type Check struct {
+	Name    string      `json:"check_name"`
+	Status  CheckStatus `json:"status"`
+	Message string      `json:"message"`        // what was measured, one line
+	Next    string      `json:"next,omitempty"` // the next step where it is not OK
 }
 
 // SyncStatus is the rule by which commits are acknowledged in a managed PostgreSQL.

@@ -28,7 +28,7 @@ const (
 func BenchmarkManaged(b *testing.B) {
 	c := testcluster.Custom(b)
 	for _, name := range []string{"n1", "n2", "n3"} {
-		n := c.AddManaged(testcluster.Spec{Name: name, Expect: 3, Join: c.Nodes}, testcluster.PostgresSpec{Params: `max_connections = "120"`})
+		n := c.AddManaged(testcluster.Spec{Name: name, Expect: 3, Join: c.Nodes}, testcluster.PostgresSpec{Params: `max_connections = "200"`})
 		c.EditConfig(n, func(text string) string {
 			return strings.Replace(text, `shared_buffers = "16MB"`, `shared_buffers = "256MB"`, 1)
 		})
