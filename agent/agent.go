@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/pgraft/pgraft/agent/failover"
+	"github.com/pgraft/pgraft/agent/health"
 	"github.com/pgraft/pgraft/agent/history"
 	"github.com/pgraft/pgraft/agent/httpapi"
 	"github.com/pgraft/pgraft/agent/leader"
@@ -60,6 +61,7 @@ type Agent struct {
 	proof     *quorumProof
 	history   *history.Writer
 	metrics   *telemetry.Metrics
+	health    *health.Measurer
 	board     httpapi.MemberBoard
 	http      *httpapi.Server
 

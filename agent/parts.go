@@ -189,6 +189,7 @@ func (a *Agent) openDuties(context.Context) error {
 		},
 		Interval: probeInterval, Timeout: 2 * probeInterval, Removed: a.removedBy,
 	})
+	a.health = a.newMeasurer()
 	return nil
 }
 
@@ -207,6 +208,7 @@ func (a *Agent) openLoops(ctx context.Context) error {
 	a.loop(ctx, a.runBootstrap)
 	a.loop(ctx, a.runSettings)
 	a.loop(ctx, a.runStatus)
+	a.loop(ctx, a.health.Run)
 	if a.database != nil {
 		a.loop(ctx, a.database.runWake)
 	}

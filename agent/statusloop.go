@@ -40,7 +40,9 @@ func (a *Agent) Status() api.Status {
 	in.Waiting = a.waiting(in.Primacy)
 	in.Recovering = in.ClusterID == "" || a.database.recovering() || !a.caughtUp()
 	in.Fault = a.faultNow()
-	return status.Build(in)
+	s := status.Build(in)
+	s.Checks = a.checks(&s)
+	return s
 }
 
 // faultNow says what keeps this node from being a working member, "" if nothing does.

@@ -27,6 +27,7 @@ func testStatus() api.Status {
 		},
 		Postgres:     api.PostgresStatus{Enabled: true, Up: true, AppliedIndex: 130, LagEntries: 9, LagMS: 250},
 		GossipHealth: 1,
+		Checks:       []api.Check{{Name: "fsync", Status: api.CheckWarning}, {Name: "slots", Status: api.CheckUnknown}, {Name: "versions", Status: api.CheckOK}},
 	}
 }
 
@@ -83,7 +84,8 @@ func TestStatusMetrics(t *testing.T) {
 		`pgraft_worker_state{state="RUNNING"}`: "1", `pgraft_worker_state{state="STOPPED"}`: "0",
 		`pgraft_raft_role{state="follower"}`: "1", `pgraft_raft_role{state="leader"}`: "0",
 		`pgraft_peer_lag_entries{peer="n1"}`: "4", `pgraft_peer_active{peer="s3"}`: "0",
-		"pgraft_applier_entries_total": "11",
+		"pgraft_applier_entries_total":       "11",
+		`pgraft_check_status{check="fsync"}`: "1", `pgraft_check_status{check="slots"}`: "3", `pgraft_check_status{check="versions"}`: "0",
 	})
 	st.LastContactMS, st.Postgres.LagMS, st.IsLeader = -1, -1, true
 	want(t, scrape(t, m), map[string]string{

@@ -25,6 +25,7 @@ func referenceSections() []referenceSection {
 			{"pgraft_peer_lag_entries", "On the leader: grows without end for a peer that is down, and is near 0 for the others."},
 			{"pgraft_gossip_health_score", "Above 0 for minutes: this node answers gossip late (CPU, network), and waits longer before it takes others for failed."},
 			{"pgraft_worker_state", "`state=\"RUNNING\"` is 1. **Alert** on `ERROR`; `RECOVERING` should end by itself."},
+			{"pgraft_check_status", "Above 0: `pgraft status` says what is found and what to do. **Alert** on 2. The checks: [Health checks](../operations/health-checks.md)."},
 			{"pgraft_node_id", "To join other series by."},
 			{"pgraft_primary_id", "0 while each PostgreSQL is independent."},
 			{"pgraft_epoch", "0 while each PostgreSQL is independent. The same on all nodes: one with a lower one has not heard of a failover yet."},

@@ -146,7 +146,7 @@ type statusCollector struct {
 	server   []described
 
 	worker, nodes, state, peerLag, peerActive   *prometheus.Desc
-	replicationLag                              *prometheus.Desc
+	replicationLag, check                       *prometheus.Desc
 	entries, rows, batches, differences, opened *prometheus.Desc
 }
 
@@ -170,6 +170,7 @@ func newStatusCollector(cfg Config) *statusCollector {
 
 		replicationLag: desc("pgraft_replication_lag_bytes",
 			"WAL of the primary that a node's PostgreSQL has not replayed, as this node knows it; NaN = unknown.", "node"),
+		check: desc("pgraft_check_status", "What a check of this node found: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.", "check"),
 
 		entries:     desc("pgraft_applier_entries_total", "Log entries applied to PostgreSQL."),
 		rows:        desc("pgraft_applier_rows_total", "Rows written to PostgreSQL."),
@@ -197,7 +198,7 @@ func (c *statusCollector) Describe(ch chan<- *prometheus.Desc) {
 		ch <- g.desc
 	}
 	for _, d := range []*prometheus.Desc{
-		c.worker, c.nodes, c.state, c.peerLag, c.peerActive, c.replicationLag, c.entries, c.rows, c.batches, c.differences, c.opened,
+		c.worker, c.nodes, c.state, c.peerLag, c.peerActive, c.replicationLag, c.check, c.entries, c.rows, c.batches, c.differences, c.opened,
 	} {
 		ch <- d
 	}
@@ -219,6 +220,9 @@ func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range raftStates {
 		ch <- prometheus.MustNewConstMetric(c.state, prometheus.GaugeValue, truth(st.State == s), s)
 	}
+	for _, k := range st.Checks {
+		ch <- prometheus.MustNewConstMetric(c.check, prometheus.GaugeValue, checkNumber(k.Status), k.Name)
+	}
 	c.collectOthers(ch, &st)
 	if c.cfg.Applier == nil {
 		return
@@ -226,6 +230,19 @@ func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
 	if applier, ok := c.cfg.Applier(); ok {
 		c.collectApplier(ch, applier)
 	}
+}
+
+// checkNumber is the exit code of a check in the manner of Nagios.
+func checkNumber(s api.CheckStatus) float64 {
+	switch s {
+	case api.CheckOK:
+		return 0
+	case api.CheckWarning:
+		return 1
+	case api.CheckCritical:
+		return 2
+	}
+	return 3
 }
 
 func send(ch chan<- prometheus.Metric, gauges []described, st *api.Status) {

@@ -70,9 +70,7 @@ func (r *Reloader) Reload() error {
 
 // Expiry returns when the certificate in use expires.
 func (r *Reloader) Expiry() time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.current.cert.Leaf.NotAfter
+	return r.fresh().cert.Leaf.NotAfter
 }
 
 // Server returns the configuration for accepting connections. The peer's certificate is asked for as VerifyIncoming
