@@ -21,7 +21,7 @@ func diagnose(s *api.Status) []problem {
 	var all []problem
 	for _, check := range []func(*api.Status) []problem{
 		checkQuorum, checkPrimary, checkInDoubt, checkNodes, checkPostgres, checkWorker, checkSync, checkPaused, checkPendingRestart,
-		checkLag, checkVersions,
+		checkLag, checkVersions, checkChecks,
 	} {
 		all = append(all, check(s)...)
 	}

@@ -66,6 +66,18 @@ func TestStatusFunctions(t *testing.T) {
 		check(t, "SELECT j ->> 'status', j ->> 'is_leader', json_array_length(j -> 'checks') FROM pgraft_health_check() AS j", "OK|true|7")
 		check(t, "SELECT now() - as_of < '1 minute' FROM pgraft_get_cluster_status()", "t")
 	})
+	t.Run("checks of the agent", func(t *testing.T) {
+		s := exampleStatus()
+		s.Checks = []api.Check{
+			{Name: "fsync", Status: api.CheckWarning, Message: "it is slow", Next: "Buy a disk."},
+			{Name: "future", Status: "FATAL", Message: "of a later agent"},
+			{Name: "versions", Status: api.CheckOK, Message: "all run 1.0"},
+		}
+		writeStatus(t, dir, s, time.Minute)
+		check(t, "SELECT c.* FROM pgraft_check() WITH ORDINALITY AS c(n, s, m, i) WHERE i > 7",
+			"fsync|WARNING|it is slow. Buy a disk.|8\nfuture|UNKNOWN|of a later agent|9\nversions|OK|all run 1.0|10")
+		check(t, "SELECT j ->> 'status', json_array_length(j -> 'checks') FROM pgraft_health_check() AS j", "WARNING|10")
+	})
 	t.Run("follower", func(t *testing.T) {
 		s := exampleStatus()
 		s.NodeID, s.State, s.IsLeader, s.LeaseUntil, s.Nodes[2].Status = 2, "follower", false, time.Time{}, api.NodeFailed

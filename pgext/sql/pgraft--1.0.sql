@@ -548,6 +548,13 @@ BEGIN
         message := format('the last %s bytes of WAL, up to %s, may never have been acknowledged: do not rely on rows read here', coalesce(s #>> '{postgres,in_doubt_bytes}', '?'), s ->> 'in_doubt_lsn');
     END IF;
     RETURN NEXT;
+
+    -- What the agent found itself. An agent that knows no checks yet has none.
+    RETURN QUERY
+        SELECT k.check_name, CASE WHEN k.status IN ('OK', 'WARNING', 'CRITICAL') THEN k.status ELSE 'UNKNOWN' END,
+               coalesce(k.message, '') || coalesce('. ' || nullif(k.next, ''), '')
+          FROM jsonb_to_recordset(CASE jsonb_typeof(s -> 'checks') WHEN 'array' THEN s -> 'checks' ELSE '[]' END)
+               AS k(check_name text, status text, message text, next text);
 EXCEPTION WHEN data_exception THEN
     check_name := 'agent'; status := 'UNKNOWN'; message := 'the agent''s status file can''t be understood: agent and extension may be of different versions';
     RETURN NEXT;
