@@ -47,7 +47,7 @@ func judgeByAgent(s *Scene, v *Server) health {
 	case !view.Running && s.State.Handover != "":
 		return unsure("PostgreSQL of %s stopped for the switchover", v.label())
 	case !view.Running && view.Problem != "":
-		return gone("PostgreSQL of %s is down: %s", v.label(), view.Problem)
+		return gone("PostgreSQL of %s is down: %s", v.label(), brief(view.Problem))
 	case !view.Running:
 		return gone("PostgreSQL of %s is down, as its agent says", v.label())
 	case v.Postgres.Reach == ReachSilent && v.Postgres.lasted() >= s.Term.Hung:
@@ -161,4 +161,15 @@ func confirm(s *Scene, v *Server, what string) health {
 		return unsure("%s; not confirmed yet by %s", what, strings.Join(open, ", "))
 	}
 	return gone("%s, %d of %d voters see it", what, agree, voters)
+}
+
+// briefly is how much of a server's own words a reason quotes: it is kept in the replicated state. The rest is in the
+// log of its agent.
+const briefly = 160
+
+func brief(text string) string {
+	if len(text) <= briefly {
+		return text
+	}
+	return strings.ToValidUTF8(text[:briefly], "") + "…"
 }

@@ -1,6 +1,7 @@
 package failover_test
 
 import (
+	"strings"
 	"time"
 
 	"github.com/pgraft/pgraft/agent/failover"
@@ -83,6 +84,9 @@ func failoverCases() map[string]*world {
 	})
 	add("the agent says that PostgreSQL is down and can't start", func(w *world) {
 		w.of("pg1").View.Running, w.of("pg1").View.Problem = false, "no space left on device"
+	})
+	add("the agent says at length why PostgreSQL can't start", func(w *world) {
+		w.of("pg1").View.Running, w.of("pg1").View.Problem = false, "it ended at once: "+strings.Repeat("words of its log ", 40)
 	})
 	add("the agent restarts PostgreSQL", func(w *world) {
 		w.of("pg1").View.Running, w.of("pg1").View.Restarting, w.of("pg1").Postgres = false, true, since(isRefused, time.Second)
@@ -187,7 +191,7 @@ func countCases() map[string]*world {
 	with("to be replaced and the others have not all reported", replace, report("pg1", 0x3000), report("pg2", 0x2000))
 	with("to be replaced and the others do not report for long", func(w *world) {
 		replace(w)
-		w.PhaseSince = noon.Add(-3*time.Second)
+		w.PhaseSince = noon.Add(-3 * time.Second)
 	}, report("pg1", 0x3000), report("pg2", 0x2000))
 	with("further and not to be replaced", back, report("pg1", 0x3000), report("pg2", 0x2000), report("pg3", 0x2800))
 	with("the target has all that was acknowledged and is not the furthest", func(w *world) { w.State.Target = "pg3" },
