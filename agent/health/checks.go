@@ -157,7 +157,7 @@ func disk(name string, d Disk, next string) *api.Check {
 		return unknown(name, "can't ask for room: "+d.Err, "Let the agent's user reach the directory.")
 	}
 	free, share := int64(d.Free), 100*float64(d.Free)/float64(max(d.Total, 1))
-	c := &api.Check{Name: name, Status: api.CheckOK, Message: fmt.Sprintf("%s free in %s, %.0f%%", size(free), d.Dir, share), Next: next}
+	c := &api.Check{Name: name, Status: api.CheckOK, Message: fmt.Sprintf("%s free in %s, %d%%", size(free), d.Dir, int(share)), Next: next}
 	switch {
 	case free < diskCritical || share < diskCriticalShare:
 		c.Status = api.CheckCritical

@@ -92,7 +92,9 @@ var cases = []struct {
 	{"elections: 10", func(_ *api.Status, m *health.Measured) { m.Elections = held(10) }},
 	{"fsync: 51 ms", func(_ *api.Status, m *health.Measured) { m.Sync.Median = 51 * time.Millisecond }},
 	{"fsync: fails", func(_ *api.Status, m *health.Measured) { m.Sync = health.Sync{Err: "write block: input/output error"} }},
-	{"fsync: hangs", func(_ *api.Status, m *health.Measured) { m.Sync.Since, m.At = now.Add(-6*time.Second), now.Add(-time.Hour) }},
+	{"fsync: hangs", func(_ *api.Status, m *health.Measured) {
+		m.Sync.Since, m.At = now.Add(-6*time.Second), now.Add(-time.Hour)
+	}},
 	{"pending_restart: two parameters", func(s *api.Status, _ *health.Measured) {
 		s.Postgres.PendingRestart = []string{"max_connections", "shared_buffers"}
 	}},
@@ -101,13 +103,21 @@ var cases = []struct {
 	{"replication: a standby is gone", func(s *api.Status, _ *health.Measured) { s.Nodes[1].Status = api.NodeFailed }},
 	{"replication: a standby does not stream", func(s *api.Status, _ *health.Measured) { s.Nodes[1].Replication = "" }},
 	{"replication: lag unknown", func(s *api.Status, _ *health.Measured) { s.Nodes[1].LagBytes = -1 }},
-	{"slots: unused, keeps 1 GiB", func(_ *api.Status, m *health.Measured) { oneSlot(m, health.Slot{Kept: gib, Safe: -1, WALStatus: "extended"}) }},
-	{"slots: unused, keeps more", func(_ *api.Status, m *health.Measured) { oneSlot(m, health.Slot{Kept: gib + 1, Safe: -1, WALStatus: "extended"}) }},
-	{"slots: used, keeps more", func(_ *api.Status, m *health.Measured) { oneSlot(m, health.Slot{Active: true, Kept: 9 * gib, Safe: -1}) }},
+	{"slots: unused, keeps 1 GiB", func(_ *api.Status, m *health.Measured) {
+		oneSlot(m, health.Slot{Kept: gib, Safe: -1, WALStatus: "extended"})
+	}},
+	{"slots: unused, keeps more", func(_ *api.Status, m *health.Measured) {
+		oneSlot(m, health.Slot{Kept: gib + 1, Safe: -1, WALStatus: "extended"})
+	}},
+	{"slots: used, keeps more", func(_ *api.Status, m *health.Measured) {
+		oneSlot(m, health.Slot{Active: true, Kept: 9 * gib, Safe: -1})
+	}},
 	{"slots: little is safe", func(_ *api.Status, m *health.Measured) {
 		oneSlot(m, health.Slot{Active: true, Kept: 900 * mib, Safe: 124 * mib, WALStatus: "extended"})
 	}},
-	{"slots: unreserved", func(_ *api.Status, m *health.Measured) { oneSlot(m, health.Slot{Kept: 2 * gib, Safe: -gib, WALStatus: "unreserved"}) }},
+	{"slots: unreserved", func(_ *api.Status, m *health.Measured) {
+		oneSlot(m, health.Slot{Kept: 2 * gib, Safe: -gib, WALStatus: "unreserved"})
+	}},
 	{"slots: lost", func(_ *api.Status, m *health.Measured) { oneSlot(m, health.Slot{Safe: -1, WALStatus: "lost"}) }},
 	{"slots: unknown", func(_ *api.Status, m *health.Measured) { m.Postgres.SlotsErr = "timeout" }},
 	{"sync_members: lost", func(s *api.Status, _ *health.Measured) { s.Sync.Lost = []string{"pg3"} }},

@@ -56,7 +56,7 @@ func TestMeasure(t *testing.T) {
 		Expires:   func() time.Time { return now },
 		Postgres:  func(context.Context) health.Postgres { return health.Postgres{Primary: true} },
 	}, func(m health.Measured) bool { return m.Sync.Count == 5 })
-	if got.Sync.Median <= 0 || !got.Sync.Since.IsZero() || got.Sync.Err != "" {
+	if got.Sync.Median <= 0 || got.Sync.Err != "" {
 		t.Errorf("fsync: %+v", got.Sync)
 	}
 	if got.Disk.Free == 0 || got.Disk.Total < got.Disk.Free || got.Disk.Err != "" {
@@ -80,7 +80,9 @@ func TestMeasure(t *testing.T) {
 // Elections that are over an hour old count no more, whoever knows of them.
 func TestOldElections(t *testing.T) {
 	got := begin(t, health.Config{
-		DataDir: t.TempDir(), Elections: func() []time.Time { return []time.Time{time.Now().Add(-61 * time.Minute), time.Now().Add(-59 * time.Minute)} },
+		DataDir: t.TempDir(), Elections: func() []time.Time {
+			return []time.Time{time.Now().Add(-61 * time.Minute), time.Now().Add(-59 * time.Minute)}
+		},
 	}, func(health.Measured) bool { return true })
 	if len(got.Elections) != 1 {
 		t.Errorf("%v", got.Elections)

@@ -23,6 +23,7 @@ func TestManagedSQL(t *testing.T) {
 	t.Run("Refusals", func(t *testing.T) { standbyRefusals(t, c) })
 	t.Run("WaitForIndex", func(t *testing.T) { waitForIndex(t, c) })
 	t.Run("Switchover", func(t *testing.T) { switchoverBySQL(t, c) })
+	t.Run("Checks", func(t *testing.T) { checksOfAgents(t, c) })
 	t.Run("InDoubt", func(t *testing.T) { inDoubt(t, c) })
 }
 
@@ -200,6 +201,25 @@ func switchoverBySQL(t *testing.T, c *testcluster.Cluster) {
 	waitManaged(t, c)
 	if after := c.Primary(); after != before {
 		t.Errorf("%s is the primary, want %s", after.Name, before.Name)
+	}
+}
+
+// checksOfAgents makes leaders and a slot without a reader, and waits until the agents have found that.
+func checksOfAgents(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
+	for range 2 {
+		for _, n := range c.Nodes {
+			makeLeader(t, c, n)
+		}
+	}
+	primary := c.Primary()
+	wantRow(t, primary, "SELECT status IN ('WARNING', 'CRITICAL'), message LIKE '% elections in the last hour%' FROM pgraft_check() WHERE check_name = 'elections'", "t|t")
+	wantRow(t, primary, "SELECT status, message LIKE '2 replication slots%' FROM pgraft_check() WHERE check_name = 'slots'", "OK|t")
+	psql(t, primary, "SELECT pg_create_physical_replication_slot('without_reader', true)")
+	wantRow(t, primary, "SELECT message LIKE '3 replication slots%' FROM pgraft_check() WHERE check_name = 'slots'", "t")
+	psql(t, primary, "SELECT pg_drop_replication_slot('without_reader')")
+	if out, code := c.Run(primary, "status"); code != 0 || !strings.Contains(out, "elections in the last hour") {
+		t.Errorf("pgraft status: exit code %d\n%s", code, out)
 	}
 }
 
