@@ -85,6 +85,7 @@ type memo struct {
 	pidSince  time.Time
 	bad       map[string]string // cluster-wide settings that PostgreSQL does not take, and why
 	badWhy    string
+	taken     map[string]string // cluster-wide settings that PostgreSQL was seen to take
 	noPromise bool
 	changes   []string  // of the configuration, since the loop began
 	endedAt   time.Time // when commits that wait were last ended

@@ -59,7 +59,7 @@ func (c *Controller) act(ctx context.Context, in *Inputs, step Step) error {
 	case Renew:
 		return c.doRenew()
 	case Spoil:
-		c.event("lost", "the copy of the data on %s is not what it was: "+step.Why, nil)
+		c.event("lost", "%s can't go on with its copy of the data: "+step.Why, nil)
 		return c.amend(func(l *Local) { l.Spoiled = step.Why })
 	case Propose:
 		return c.propose(ctx, in, step)
@@ -280,19 +280,7 @@ func (c *Controller) write(ctx context.Context, conf *Conf, running bool) error 
 	if err := c.cfg.Postgres.Reload(ctx); err != nil {
 		return fmt.Errorf("reload configuration: %w", err)
 	}
-	return nil
-}
-
-// distrust leaves the cluster-wide settings out from now on, until they change, if PostgreSQL may have refused the
-// configuration for them: it then takes nothing of it, and neither a fence nor a promotion may depend on that.
-func (c *Controller) distrust(conf *Conf, err error) bool {
-	var problem *managed.Problem
-	if !errors.As(err, &problem) || len(conf.Wanted) == 0 || maps.Equal(c.memo.bad, conf.Wanted) {
-		return false
-	}
-	c.logger.Error("leaving the cluster-wide settings out", "error", err)
-	c.memo.bad, c.memo.badWhy = maps.Clone(conf.Wanted), "the cluster-wide settings are left out here: "+err.Error()
-	return true
+	return c.askRefused(ctx, conf)
 }
 
 func (c *Controller) settings(conf *Conf) Settings {
@@ -317,8 +305,8 @@ func (c *Controller) conninfo(s Source, name string) string {
 	}) + " target_session_attrs=primary"
 }
 
-// start starts PostgreSQL. One that takes long is left to go on.
-func (c *Controller) start(ctx context.Context, in *Inputs) error {
+// launch starts PostgreSQL. One that takes long is left to go on.
+func (c *Controller) launch(ctx context.Context, in *Inputs) error {
 	if err := c.still(in); err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func (c *Controller) doStartStandby(ctx context.Context, in *Inputs, step Step) 
 		return err
 	}
 	began := time.Now()
-	err := c.start(ctx, in)
+	err := c.start(ctx, in, step.Conf)
 	c.took("start", began)
 	return err
 }

@@ -85,7 +85,7 @@ func (c *Controller) doStartPrimary(ctx context.Context, in *Inputs, step Step) 
 		return err
 	}
 	c.memo.died = false
-	return c.start(ctx, in)
+	return c.start(ctx, in, step.Conf)
 }
 
 // doPromote promotes a standby that is cut off, and tells when it is ready. Every part of it may have been done before.

@@ -28,6 +28,8 @@ type Postgres interface {
 	Configure(context.Context, Settings) (changes []string, err error)
 	// Reload returns when new connections see what was written.
 	Reload(ctx context.Context) error
+	// Refused returns a *managed.Problem for those of the parameters whose values in the files PostgreSQL does not take.
+	Refused(ctx context.Context, names []string) error
 	// Standby makes the next start one as a standby, or not.
 	Standby(on bool) error
 

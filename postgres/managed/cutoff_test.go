@@ -44,6 +44,7 @@ func TestLive(t *testing.T) {
 	t.Run("stop with a temporary table", tpl.testStopTempTable)
 	t.Run("terminate", tpl.testTerminate)
 	t.Run("reload", tpl.testReload)
+	t.Run("refused", tpl.testRefused)
 }
 
 func (tpl *template) testCutOff(t *testing.T) {
