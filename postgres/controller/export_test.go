@@ -9,6 +9,7 @@ var (
 	DecodeLocal = decodeLocal
 	EpochOf     = epochOf
 	PrimaryConf = (*Inputs).primaryConf
+	FollowConf  = (*Inputs).followConf
 )
 
 // Clean writes checkpoints as before a stop.

@@ -86,7 +86,7 @@ func planRunning(in Inputs) Step {
 	case work != nil && (!work.Copied || work.Epoch != in.State.Epoch):
 		return Step{Do: Stop, Why: "its data is not whole"}
 	case in.Live == nil && in.Gone != "":
-		return in.destroy(Step{Do: Clone, Why: in.Gone})
+		return Step{Do: Spoil, Why: in.Gone}
 	case in.Live == nil:
 		return soon("PostgreSQL is starting")
 	case !in.Live.InRecovery:
@@ -108,7 +108,7 @@ func planStreaming(in Inputs) Step {
 	case in.Source != nil && in.differs(conf):
 		return Step{Do: Configure, Conf: conf, Why: in.whyConf(conf)}
 	case in.Gone != "":
-		return in.destroy(Step{Do: Clone, Why: in.Gone})
+		return Step{Do: Spoil, Why: in.Gone} // so that it is known when it has stopped, when nobody asks the primary
 	case in.Housekeeping:
 		return Step{Do: Housekeep, Why: "slots, for the case that it is promoted"}
 	case in.Asked.Restart:

@@ -112,6 +112,14 @@ func conditions() []variant {
 			runsStandby(in, 0x180)
 			in.Live.Receiving, in.Live.Streaming = true, true
 		}},
+		{"standby follows, WAL gone", func(in *controller.Inputs) { runsStandby(in, 0x180); lacksWAL(in) }},
+		{"standby starts, WAL gone", func(in *controller.Inputs) { in.Running, in.Files.Standby = true, true; lacksWAL(in) }},
+		{"standby stopped, WAL gone, noted", func(in *controller.Inputs) { in.Files.Standby = true; lacksWAL(in); in.Local.Spoiled = in.Gone }},
+		{"standby renewed, WAL gone, noted", func(in *controller.Inputs) {
+			runsStandby(in, 0x180)
+			lacksWAL(in)
+			in.Local.Spoiled, in.Local.Memory = in.Gone, "y"
+		}},
 		{"standby cut off", func(in *controller.Inputs) {
 			runsStandby(in, 0x180)
 			in.Cut = &controller.Cut{Timeline: 2, LSN: 0x180, Boundary: 0x180}
@@ -174,6 +182,12 @@ func runsPrimary(in *controller.Inputs) {
 func runsStandby(in *controller.Inputs, at wal.LSN) {
 	in.Running, in.Files.Standby = true, true
 	in.Live = &controller.Live{PID: 1, InRecovery: true, Timeline: 2, LSN: at, Boundary: at}
+}
+
+// lacksWAL is what a standby has found out that follows the primary of this epoch.
+func lacksWAL(in *controller.Inputs) {
+	in.Local.Following, in.Gone = in.State.Epoch, "the primary has thrown the WAL away"
+	in.InForce = controller.FollowConf(in)
 }
 
 // TestPlanGolden shows the plan for each phase and each condition. Read the diff of the file: it is what pgraft does.
