@@ -45,6 +45,7 @@ const (
 	certificateWarning, certificateCritical = 30 * 24 * time.Hour, 7 * 24 * time.Hour
 	clockWarning, clockCritical             = 500 * time.Millisecond, 5 * time.Second
 	fsyncWarning, fsyncHangs                = 50 * time.Millisecond, 5 * time.Second
+	fsyncEnough                             = 3 // samples: a start of everything at once is no slow disk
 	electionsWarning, electionsCritical     = 3, 10
 	electionsWithin                         = time.Hour
 	lagWarning, lagCritical                 = 64 * mib, gib
@@ -215,7 +216,7 @@ func fsync(f Facts) *api.Check {
 		return unknown(Fsync, "not measured yet", "It is measured within seconds of the agent's start: ask again.")
 	default:
 		c.Message = fmt.Sprintf("a write to %s is durable after %s, the median of the last %d", f.DataDir, round(s.Median), s.Count)
-		if s.Median > fsyncWarning {
+		if s.Median > fsyncWarning && s.Count >= fsyncEnough {
 			c.Status = api.CheckWarning
 		}
 	}

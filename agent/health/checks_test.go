@@ -91,6 +91,7 @@ var cases = []struct {
 	{"elections: 3", func(_ *api.Status, m *health.Measured) { m.Elections = held(3) }},
 	{"elections: 10", func(_ *api.Status, m *health.Measured) { m.Elections = held(10) }},
 	{"fsync: 51 ms", func(_ *api.Status, m *health.Measured) { m.Sync.Median = 51 * time.Millisecond }},
+	{"fsync: 51 ms, twice", func(_ *api.Status, m *health.Measured) { m.Sync = health.Sync{Median: 51 * time.Millisecond, Count: 2} }},
 	{"fsync: fails", func(_ *api.Status, m *health.Measured) { m.Sync = health.Sync{Err: "write block: input/output error"} }},
 	{"fsync: hangs", func(_ *api.Status, m *health.Measured) {
 		m.Sync.Since, m.At = now.Add(-6*time.Second), now.Add(-time.Hour)
