@@ -57,6 +57,10 @@ func commits(b *testing.B, c *testcluster.Cluster) {
 	report.atLeast("commits against no agents, geometric mean of all loads", 0.97, math.Exp(sum/float64(len(all))), "")
 }
 
+// agentsSettle is how long the cluster is left alone after its agents came or went: agents that have just started catch up
+// with the log and make checkpoints, which slows the writes after them.
+const agentsSettle = 5 * time.Second
+
 // commitLoad is one load and the rates that it had, in the order of the rounds.
 type commitLoad struct {
 	name          string
@@ -126,4 +130,5 @@ func runAgents(b *testing.B, c *testcluster.Cluster, run bool) {
 	if run {
 		waitManaged(b, c)
 	}
+	pause(context.Background(), agentsSettle)
 }
