@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -69,10 +70,16 @@ func ParseLockFile(text string) (LockFile, error) {
 // Alive reports whether pid is a process that still runs. One that has ended but is not reaped by its parent does not:
 // kill(pid, 0), which PostgreSQL trusts, can't tell.
 func Alive(pid int) bool {
-	if err := syscall.Kill(pid, 0); err != nil && !errors.Is(err, syscall.EPERM) {
+	switch processState(pid) {
+	case 'Z':
 		return false
+	case 0: // gone, or there is no /proc here
+		err := syscall.Kill(pid, 0)
+		return err == nil || errors.Is(err, syscall.EPERM)
 	}
-	return processState(pid) != 'Z'
+	// One that ends gives its files and its directory back before it is a zombie, and does nothing any more.
+	_, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // processState returns the state letter of /proc/PID/stat, 0 where there is none.

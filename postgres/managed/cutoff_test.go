@@ -266,7 +266,7 @@ func (tpl *template) testPositionOnNextTimeline(t *testing.T) {
 		r := standby.observe(t).Receiver
 		return r != nil && r.Timeline == 2 && r.Status == "streaming"
 	})
-	freeze(t, startup)
+	freezeWaiting(t, standby, startup)
 	next.settings.SyncNames = managed.SyncNames([]string{standby.name()}, 1)
 	next.reload(t)
 	if !next.commits(t, liveMax) {
@@ -289,6 +289,24 @@ func (tpl *template) testPositionOnNextTimeline(t *testing.T) {
 	if fenced.Timeline != 2 || fenced.LSN < lsn {
 		t.Errorf("position is %+v, the acknowledged one %s", fenced, lsn)
 	}
+}
+
+// freezeWaiting holds the startup process where it waits: held in the middle of something it would not be seen to have
+// read its configuration, and the standby could not be cut off.
+func freezeWaiting(t *testing.T, n *liveNode, startup int) {
+	t.Helper()
+	conn := n.conn(t)
+	soon(t, "the startup process is held while it waits", func() (waits bool) {
+		freeze(t, startup)
+		err := conn.QueryRow(t.Context(), "SELECT wait_event IS NOT NULL FROM pg_stat_activity WHERE pid = $1", startup).Scan(&waits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !waits {
+			_ = syscall.Kill(startup, syscall.SIGCONT)
+		}
+		return waits
+	})
 }
 
 func startupPID(t *testing.T, n *liveNode) (pid int) {

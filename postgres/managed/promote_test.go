@@ -41,8 +41,14 @@ func (tpl *template) testPromoteHeldUp(t *testing.T) {
 	t.Parallel()
 	c := tpl.cluster(t, 1)
 	standby := c.standbys[0]
-	standby.exec(t, "SELECT pg_wal_replay_pause()")
 	query := standby.conn(t)
+	soon(t, "the table is replayed", func() (there bool) {
+		if err := query.QueryRow(t.Context(), "SELECT to_regclass('t') IS NOT NULL").Scan(&there); err != nil {
+			t.Fatal(err)
+		}
+		return there
+	})
+	standby.exec(t, "SELECT pg_wal_replay_pause()")
 	if _, err := query.Exec(t.Context(), "BEGIN; SELECT count(*) FROM t"); err != nil {
 		t.Fatal(err)
 	}
