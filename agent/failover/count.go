@@ -102,9 +102,8 @@ func (s *Scene) awaited(chosen string) string {
 		return ""
 	}
 	for _, m := range s.State.Sync.Members {
-		wanted := m.ServerID == s.State.Target && m.ServerID != chosen ||
-			s.State.Replace && chosen == s.State.Primary && m.ServerID != chosen
-		if wanted && !reported(s.State, m.ServerID) && s.absent(m) == "" {
+		wanted := m.ServerID == s.State.Target || s.State.Replace && chosen == s.State.Primary
+		if wanted && m.ServerID != chosen && !reported(s.State, m.ServerID) && s.absent(m) == "" {
 			return s.name(m.ServerID)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -114,18 +115,8 @@ func clocks(peers map[string]probe.Peer) []Clock {
 		middle := p.Heard.Add(-p.RTT / 2).Round(0) // the wall's clock: the monotonic one would hide that it was set
 		out = append(out, Clock{Node: p.Name, Offset: p.ServerTime.Sub(middle), Doubt: p.RTT / 2})
 	}
-	slices.SortFunc(out, func(a, b Clock) int { return compareNames(a.Node, b.Node) })
+	slices.SortFunc(out, func(a, b Clock) int { return strings.Compare(a.Node, b.Node) })
 	return out
-}
-
-func compareNames(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // maxBegun is how many elections of its own a node remembers: more than it takes to be critical.

@@ -20,14 +20,7 @@ import (
 // the third server lacks; the standby's copy of the data is lost, then the primary. Nobody may become primary then
 // who lacks the commit, though two of three servers are there, and an operator who insists is told so.
 func TestManagedMemory(t *testing.T) {
-	c := testcluster.Custom(t)
-	for _, name := range []string{"a", "b", "c"} {
-		c.AddManaged(testcluster.Spec{Name: name, Expect: 3, Join: append([]*testcluster.Node(nil), c.Nodes...)}, testcluster.PostgresSpec{})
-	}
-	for _, n := range c.Nodes {
-		c.StartAgent(n)
-	}
-	waitMembers(t, c, 1, "a", "b", "c")
+	c := threeManaged(t)
 	psql(t, c.Primary(), "CREATE TABLE kept (n int PRIMARY KEY)")
 	m := &memory{Cluster: c, copies: filepath.Join(filepath.Dir(c.DataPlace("copies")), "old")}
 	for _, f := range []struct {
@@ -44,6 +37,20 @@ func TestManagedMemory(t *testing.T) {
 	whole(t, c, "ReinitWithoutTheThird", m.reinitRefused)
 	whole(t, c, "PrimaryLostDuringReinit", m.reinit)
 	whole(t, c, "AllowDataLoss", m.allowDataLoss)
+}
+
+// threeManaged starts a primary and two standbys, all of which count.
+func threeManaged(t *testing.T) *testcluster.Cluster {
+	t.Helper()
+	c := testcluster.Custom(t)
+	for _, name := range []string{"a", "b", "c"} {
+		c.AddManaged(testcluster.Spec{Name: name, Expect: 3, Join: append([]*testcluster.Node(nil), c.Nodes...)}, testcluster.PostgresSpec{})
+	}
+	for _, n := range c.Nodes {
+		c.StartAgent(n)
+	}
+	waitMembers(t, c, 1, "a", "b", "c")
+	return c
 }
 
 // whole runs a part of a test on a cluster that the parts before have left whole.

@@ -15,14 +15,7 @@ import (
 
 // TestManagedSettings sets PostgreSQL's parameters for a whole cluster under load, and gives orders that can't be obeyed.
 func TestManagedSettings(t *testing.T) {
-	c := testcluster.Custom(t)
-	for _, name := range []string{"a", "b", "c"} {
-		c.AddManaged(testcluster.Spec{Name: name, Expect: 3, Join: append([]*testcluster.Node(nil), c.Nodes...)}, testcluster.PostgresSpec{})
-	}
-	for _, n := range c.Nodes {
-		c.StartAgent(n)
-	}
-	waitMembers(t, c, 1, "a", "b", "c")
+	c := threeManaged(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	load := startInserts(ctx, t, c, 2)

@@ -218,12 +218,16 @@ func (c *Cluster) checkLogs() {
 	}
 }
 
+// logTail is how many bytes of each agent's log a failed test shows. go test prints what a subtest says after what its
+// parent logs, and CI keeps a few kilobytes: with more, the failure itself would be cut away.
+const logTail = 2500
+
 func (c *Cluster) dumpLogs() {
 	if c.demo != nil {
 		c.tb.Logf("demo's output:\n%s", c.out)
 	}
 	for path, log := range c.logs() {
-		c.tb.Logf("%s:\n%s", path, tail(log, 20000))
+		c.tb.Logf("%s:\n%s", path, tail(log, logTail))
 	}
 }
 
