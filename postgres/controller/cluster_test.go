@@ -188,6 +188,7 @@ func newCluster(t *testing.T, ids ...string) *cluster {
 		}
 		for _, n := range c.nodes {
 			n.end()
+			n.hidesSecrets()
 		}
 		if err := os.RemoveAll(dir); err != nil {
 			t.Errorf("remove servers: %v", err)

@@ -65,16 +65,16 @@ type CloneSource struct {
 // Clone makes a copy of a running server's data in an empty or unfinished data directory. progress is called from
 // another goroutine with bytes, about once a second, and total may grow. The copy is no standby yet: see Standby.
 func (s *Server) Clone(ctx context.Context, source CloneSource, progress func(done, total int64)) error {
-	conninfo, password := postgres.TakePassword(source.Conninfo)
-	args := []string{"-d", conninfo, "-X", "stream", "-c", "fast", "--no-sync", "-P", "--no-manifest"}
+	conninfo, err := s.prepareSource(source.Conninfo)
+	if err != nil {
+		return fmt.Errorf("clone to %s: %w", s.cfg.DataDir, err)
+	}
+	args := []string{"-d", conninfo, "-w", "-X", "stream", "-c", "fast", "--no-sync", "-P", "--no-manifest"}
 	if source.Slot != "" {
 		args = append(args, "-S", source.Slot)
 	}
-	if _, err := s.copyTLS(); err != nil { // pg_basebackup may read only the copies, too
-		return fmt.Errorf("clone to %s: %w", s.cfg.DataDir, err)
-	}
-	err := s.build(ctx, func(dir string) error {
-		return s.baseBackup(ctx, password, progress, append(args, "-D", dir)...)
+	err = s.build(ctx, func(dir string) error {
+		return s.baseBackup(ctx, progress, append(args, "-D", dir)...)
 	})
 	if err != nil {
 		return fmt.Errorf("clone to %s: %w", s.cfg.DataDir, err)
@@ -82,9 +82,8 @@ func (s *Server) Clone(ctx context.Context, source CloneSource, progress func(do
 	return nil
 }
 
-func (s *Server) baseBackup(ctx context.Context, password string, progress func(done, total int64), args ...string) error {
+func (s *Server) baseBackup(ctx context.Context, progress func(done, total int64), args ...string) error {
 	cmd := s.pm.Owner.Command(ctx, "/", filepath.Join(s.cfg.BinDir, "pg_basebackup"), args...)
-	cmd.Env = append(cmd.Env, "PGPASSWORD="+password)
 	w := &progressWriter{progress: progress}
 	cmd.Stderr = w
 	err := runBound(cmd)

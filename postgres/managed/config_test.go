@@ -40,7 +40,8 @@ func TestWriteConfig(t *testing.T) {
 		t.Errorf("changes for the second time: %q", changes)
 	}
 	changes := configure(t, server, managed.Settings{PrimaryConninfo: "host=a password=hush", Cluster: map[string]string{"work_mem": "9MB"}})
-	want := []string{"pgraft.conf: primary_conninfo = 'host=a password=xxxxx'", "pgraft.conf: work_mem = '9MB'"}
+	want := []string{"passfile: the replication role's password",
+		"pgraft.conf: primary_conninfo = 'host=a passfile=" + filepath.Join(cfg.SocketDir, "passfile") + "'", "pgraft.conf: work_mem = '9MB'"}
 	if strings.Join(changes, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got changes %q, want %q", changes, want)
 	}

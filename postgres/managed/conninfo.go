@@ -25,8 +25,8 @@ type ClientTLS struct {
 	VerifyName                bool // the other's certificate must be for its host, too
 }
 
-// Conninfo returns libpq's form of t, for primary_conninfo, pg_basebackup and pg_rewind. It holds the secret:
-// postgres.Redact makes it fit for a log.
+// Conninfo returns libpq's form of t, for WriteConfig, Clone, Rewind and connections of our own. It holds the secret:
+// postgres.Redact makes it fit for a log, and what PostgreSQL and its programs get of it names a password file instead.
 func Conninfo(t Target) string {
 	pairs := [][2]string{
 		{"host", t.Host},

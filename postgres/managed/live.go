@@ -30,7 +30,7 @@ type Live struct {
 
 	ReadOnly        bool // default_transaction_read_only
 	SyncNames       string
-	PrimaryConninfo string // holds the secret
+	PrimaryConninfo string // it may hold a secret, if not of our writing
 	PrimarySlot     string
 	LoadedAt        time.Time // when the configuration was read
 	PendingRestart  []Pending // settings that the files have changed and that wait for a restart

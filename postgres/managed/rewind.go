@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/pgraft/pgraft/internal/durable"
-	"github.com/pgraft/pgraft/postgres"
 )
 
 // rewindNote is the file in Config.StateDir that tells of a rewind that has not finished. pg_rewind would remove it
@@ -79,7 +78,7 @@ func (s *Server) rewind(ctx context.Context, conninfo string) (RewindResult, err
 	if err != nil {
 		return "", err
 	}
-	if _, err := s.copyTLS(); err != nil {
+	if conninfo, err = s.prepareSource(conninfo); err != nil {
 		return "", err
 	}
 	if err := s.beginRewind(); err != nil {
@@ -98,10 +97,8 @@ func (s *Server) rewind(ctx context.Context, conninfo string) (RewindResult, err
 }
 
 func (s *Server) pgRewind(ctx context.Context, conninfo string) (string, error) {
-	conninfo, password := postgres.TakePassword(conninfo)
 	args := []string{"-D", s.cfg.DataDir, "--source-server", conninfo, "-P", "--no-sync"}
 	cmd := s.pm.Owner.Command(ctx, "/", filepath.Join(s.cfg.BinDir, "pg_rewind"), args...)
-	cmd.Env = append(cmd.Env, "PGPASSWORD="+password)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := runBound(cmd)

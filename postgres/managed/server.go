@@ -62,7 +62,8 @@ type Server struct {
 	mu sync.Mutex
 	// filesMu is held while configuration files are written. It is taken after mu.
 	filesMu    sync.Mutex
-	configured bool // guarded by filesMu: WriteConfig has run for the data directory as it is
+	configured bool   // guarded by filesMu: WriteConfig has run for the data directory as it is
+	passLine   string // guarded by filesMu: what the password file holds, "" = no password was given yet
 }
 
 // New checks cfg and looks for PostgreSQL's programs. It starts nothing and changes nothing.

@@ -17,7 +17,7 @@ import (
 // Settings are what the cluster wants of a server's configuration.
 type Settings struct {
 	Cluster         map[string]string // PostgreSQL's parameters for all servers; they win over Config.NodeParams
-	PrimaryConninfo string            // whom to stream from, "" = nobody: see Conninfo
+	PrimaryConninfo string            // whom to stream from, "" = nobody: see Conninfo. No file but PostgreSQL's password file gets its password.
 	PrimarySlot     string
 	SyncNames       string // see SyncNames
 	ReadOnly        bool   // sessions begin read-only: a courtesy, as a session can change that
@@ -34,6 +34,11 @@ func (s *Server) WriteConfig(ctx context.Context, settings Settings) (changes []
 	steps := []func(context.Context, conf) ([]string, error){
 		s.adoptConfig, s.writeOwnConf, s.scrubAutoConf, s.writeInclude, s.writeHBA,
 	}
+	conninfo, newPassword, err := s.hidePassword(settings.PrimaryConninfo)
+	if err != nil {
+		return nil, fmt.Errorf("write configuration: %w", err)
+	}
+	settings.PrimaryConninfo = conninfo
 	c := conf{cfg: s.cfg, settings: settings, major: s.major, missing: missing}
 	for _, line := range s.cfg.HBA {
 		if strings.ContainsAny(line, "\r\n") {
@@ -46,6 +51,9 @@ func (s *Server) WriteConfig(ctx context.Context, settings Settings) (changes []
 		return nil, fmt.Errorf("write configuration: %w", err)
 	}
 	c.tls, changes = s.TLS(), tlsChanges
+	if newPassword {
+		changes = append(changes, passFile+": the replication role's password")
+	}
 	for _, step := range steps {
 		did, err := step(ctx, c)
 		changes = append(changes, did...)
@@ -94,8 +102,9 @@ func (s *Server) checkConfigured() error {
 	if !s.configured {
 		return ErrNotConfigured
 	}
+	_, errPass := s.writePassFile()
 	_, err := s.writeInclude(context.Background(), conf{})
-	return err
+	return errors.Join(errPass, err)
 }
 
 // path returns the name of a file in the data directory.
@@ -278,6 +287,11 @@ func (s *Server) replace(path, text string, sync bool) (changed bool, err error)
 	if old, err := os.ReadFile(path); err == nil && string(old) == text {
 		return false, s.pm.Owner.Own(path)
 	}
+	return s.put(path, text, sync)
+}
+
+// put is replace for a file that may hold the text already.
+func (s *Server) put(path, text string, sync bool) (changed bool, err error) {
 	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
 	if err != nil {
 		return false, err
