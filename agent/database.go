@@ -15,6 +15,7 @@ import (
 	"github.com/pgraft/pgraft/pgext"
 	"github.com/pgraft/pgraft/postgres"
 	"github.com/pgraft/pgraft/postgres/managed"
+	"github.com/pgraft/pgraft/postgres/rolelog"
 )
 
 // database is the PostgreSQL beside the agent: its health, and the applier that brings it to what the log says. A
@@ -25,6 +26,7 @@ type database struct {
 	log     hclog.Logger
 	monitor *postgres.Monitor
 	applier *fsm.Applier
+	roles   *rolelog.Writer
 
 	mu      sync.Mutex // guards version
 	version string     // of the extension, as the last installation found it
@@ -41,7 +43,15 @@ func newDatabase(cfg *config.Config, server *managed.Server, f *fsm.FSM, caught 
 	d.applier = fsm.NewApplier(fsm.ApplierConfig{
 		FSM: f, Connect: d.connect, Prepare: d.prepare, Caught: caught, NodeName: cfg.NodeName, Logger: log.Named("applier"),
 	})
+	d.roles = rolelog.New(d.connect, log.Named("postgres"))
 	return d
+}
+
+// saw has PostgreSQL's log tell of a change of role.
+func (d *database) saw(s *api.Status) {
+	if d != nil {
+		d.roles.Saw(rolelog.Of(s))
+	}
 }
 
 // connect opens a session in the database that holds schema pgraft.

@@ -211,6 +211,7 @@ func (a *Agent) openLoops(ctx context.Context) error {
 	a.loop(ctx, a.health.Run)
 	if a.database != nil {
 		a.loop(ctx, a.database.runWake)
+		a.loop(ctx, a.database.roles.Run)
 	}
 	if a.managed != nil {
 		a.loop(ctx, a.runProof)

@@ -127,6 +127,7 @@ func (w *statusWriter) write() (err error) {
 		return w.file.WriteHead(s, w.body, time.Now(), freshFor)
 	}
 	w.last, w.stale = w.a.Status(), false
+	w.a.database.saw(&w.last)
 	if w.body, err = pgext.EncodeStatus(w.last); err != nil {
 		return err
 	}

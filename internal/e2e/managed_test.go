@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -55,6 +56,25 @@ func TestManaged(t *testing.T) {
 	cancel()
 	readers.Wait()
 	load.verify(t, c)
+	wantRoleLogged(t, c)
+}
+
+// wantRoleLogged fails for a node whose PostgreSQL's own log does not tell what it is now.
+func wantRoleLogged(t *testing.T, c *testcluster.Cluster) {
+	t.Helper()
+	for _, n := range c.Nodes {
+		testcluster.Eventually(t, 10*time.Second, func() error {
+			s, err := c.Status(n)
+			if err != nil {
+				return err
+			}
+			raw, err := os.ReadFile(n.Postgres.DataDir + ".log")
+			if want := fmt.Sprintf("LOG:  pgraft: this server is %s in epoch %d ", s.Role, s.Epoch); err == nil && !bytes.Contains(raw, []byte(want)) {
+				err = fmt.Errorf("PostgreSQL's log of %s lacks %q", n.Name, want)
+			}
+			return err
+		})
+	}
 }
 
 // waitManaged waits until the cluster has a primary, and standbys that stream from it and count.
