@@ -20,7 +20,7 @@ func verbs() []verb {
 		&autopilotGetCmd{}, &autopilotSetCmd{}, &autopilotStateCmd{},
 		&snapshotSaveCmd{}, &snapshotRestoreCmd{}, &snapshotInspectCmd{},
 		&tlsCACreateCmd{}, &tlsCertCreateCmd{}, &completionCmd{},
-		&monitoringExportCmd{},
+		&monitoringExportCmd{}, &drillFailoverCmd{},
 	}
 }
 
@@ -31,6 +31,7 @@ var groupTexts = []group{
 	{name: "keyring", synopsis: "Manage the keys that encrypt gossip", example: "pgraft keyring list"},
 	{name: "snapshot", synopsis: "Save, restore and inspect the replicated state", example: "pgraft snapshot save backup.snap"},
 	{name: "monitoring", synopsis: "Get what Prometheus and Grafana need", example: "pgraft monitoring export rules"},
+	{name: "drill", synopsis: "Practise what must work when it is needed", example: "pgraft drill failover"},
 	{name: "tls", synopsis: "Make certificates for the agents and their clients", example: "pgraft tls ca create"},
 	{name: "tls ca", synopsis: "Make a certificate authority", example: "pgraft tls ca create"},
 	{name: "tls cert", synopsis: "Make certificates", example: "pgraft tls cert create -node=pg1 -ip=10.0.0.11"},
@@ -49,7 +50,7 @@ var groups = []struct {
 	{"Change", []string{"join", "leave", "force-leave", "reload", "settings", "wait"}},
 	{"PostgreSQL", []string{"switchover", "failover", "restart", "reinit", "pause", "resume"}},
 	{"Use", []string{"kv", "lock", "watch"}},
-	{"Operate", []string{"operator", "snapshot", "keygen", "keyring", "tls", "monitoring", "completion"}},
+	{"Operate", []string{"operator", "snapshot", "keygen", "keyring", "tls", "monitoring", "drill", "completion"}},
 }
 
 // commands returns what the cli package dispatches on.

@@ -212,7 +212,7 @@ func checkCall(verb, target string) string {
 
 var (
 	sqlName     = regexp.MustCompile(`\b(pgraft_[a-z_]*[a-z])(\(?)`)
-	otherNames  = []string{"pgraft_admin", "pgraft_agent", "pgraft_exporter", "pgraft_replication"} // roles
+	otherNames  = []string{"pgraft_admin", "pgraft_agent", "pgraft_drill", "pgraft_exporter", "pgraft_replication"} // roles, and a table
 	metricTails = regexp.MustCompile(`_(bucket|sum|count)$`)
 )
 

@@ -1,0 +1,114 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/pgraft/pgraft/api"
+	"github.com/pgraft/pgraft/internal/testcluster"
+)
+
+// drilled is what `pgraft drill failover -format=json` prints.
+type drilled struct {
+	Kind         string  `json:"kind"`
+	OldPrimary   string  `json:"old_primary"`
+	NewPrimary   string  `json:"new_primary"`
+	Acknowledged int     `json:"acknowledged"`
+	Lost         []int64 `json:"lost"`
+	GapMS        int64   `json:"gap_ms"`
+	Whole        bool    `json:"whole"`
+	Missing      string  `json:"missing"`
+	Steps        []struct{ Type, Node, Message string }
+}
+
+// TestDrill practises both ways of moving a primary on one cluster, and is refused where that would do harm.
+func TestDrill(t *testing.T) {
+	c := testcluster.Start(t, testcluster.Options{Managed: true})
+	waitManaged(t, c)
+	t.Run("Failover", func(t *testing.T) { drill(t, c, "fence", "promote", "ready", "report") })
+	t.Run("Switchover", func(t *testing.T) { drill(t, c, "handover", "promote", "ready") })
+	t.Run("Refused", func(t *testing.T) { drillRefused(t, c) })
+}
+
+func drill(t *testing.T, c *testcluster.Cluster, steps ...string) {
+	c.In(t)
+	before := c.Primary()
+	args := []string{"drill", "failover", "-yes", "-format=json", "-dsn=" + multiHost(c)}
+	if steps[0] == "handover" {
+		args = append(args, "-switchover")
+	}
+	out, err := c.Command(t.Context(), c.Others(before)[0], args...).Output()
+	var got drilled
+	if jsonErr := json.Unmarshal(out, &got); err != nil || jsonErr != nil {
+		t.Fatalf("%v, %v: %s", err, jsonErr, out)
+	}
+	t.Logf("%s", out)
+	if got.OldPrimary != before.Name || got.NewPrimary == before.Name || !got.Whole || got.Missing != "" || len(got.Lost) > 0 || got.Acknowledged < 100 {
+		t.Errorf("%+v", got)
+	}
+	if got.GapMS <= 0 || got.GapMS > 10_000 {
+		t.Errorf("a gap of %d ms", got.GapMS)
+	}
+	for _, want := range steps {
+		found := false
+		for _, s := range got.Steps {
+			found = found || s.Type == want
+		}
+		if !found {
+			t.Errorf("no step %s: %+v", want, got.Steps)
+		}
+	}
+	after := c.Primary()
+	if after.Name != got.NewPrimary {
+		t.Errorf("the primary is %s, the drill says %s", after.Name, got.NewPrimary)
+	}
+	wantRow(t, before, "SELECT pg_is_in_recovery(), status FROM pg_stat_wal_receiver", "t|streaming")
+	wantRow(t, after, "SELECT count(*) FROM pg_class WHERE relname LIKE '%drill%'", "0")
+}
+
+// drillRefused asks for drills that must not begin: nothing changes, and the reason is told.
+func drillRefused(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
+	primary := c.Primary()
+	standby := c.Others(primary)[0]
+	epoch := statusOf(t, c, primary).Epoch
+	dsn := "-dsn=" + multiHost(c)
+	refused := func(want string, args ...string) {
+		t.Helper()
+		if out, code := c.Run(primary, append([]string{"drill", "failover"}, args...)...); code != 1 || !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+			t.Errorf("%v: exit code %d, want %q: %s", args, code, want, out)
+		}
+	}
+	refused("not confirmed: nothing was changed", dsn)
+	refused("there is no node pg9", "pg9", "-yes", dsn)
+	refused(primary.Name+" is the primary already", primary.Name, "-yes", dsn)
+	refused("connect to the primary", "-yes", "-dsn=host=127.0.0.1 port=1 user=postgres")
+	psql(t, primary, "CREATE TABLE pgraft_drill ()")
+	refused("there is a table pgraft_drill already", "-yes", dsn)
+	psql(t, primary, "DROP TABLE pgraft_drill")
+	psql(t, primary, "CREATE ROLE nobody LOGIN")
+	refused("Let the role create tables", "-yes", "-dsn="+strings.Replace(multiHost(c), "postgres@", "nobody@", 1))
+	if _, err := order(t, c, primary, "pause"); err != nil {
+		t.Error(err)
+	}
+	refused("failover is paused", "-yes", dsn)
+	if _, err := order(t, c, primary, "resume"); err != nil {
+		t.Error(err)
+	}
+	c.Freeze(standby)
+	wantStatus(t, c, primary, func(s api.Status) string {
+		for _, n := range s.Nodes {
+			if n.Name == standby.Name && n.Status == api.NodeAlive {
+				return standby.Name + " is alive"
+			}
+		}
+		return ""
+	})
+	refused(standby.Name+" is failed", "-yes", dsn)
+	c.Continue(standby)
+	waitManaged(t, c)
+	if now := statusOf(t, c, primary).Epoch; now != epoch {
+		t.Errorf("epoch %d became %d", epoch, now)
+	}
+}
