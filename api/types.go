@@ -401,6 +401,7 @@ type InfoValue struct {
 	Name   string `json:"name"`
 	Value  string `json:"value"`
 	Source string `json:"source"`
+	Unfit  string `json:"unfit,omitempty"` // why it does not fit what the node measures, and what would
 }
 
 // Leader tells a client who can do what the asked node can't.

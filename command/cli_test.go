@@ -14,7 +14,7 @@ var allVerbs = []string{
 	"keygen", "keyring list", "keyring install", "keyring use", "keyring remove", "tls ca create", "tls cert create",
 	"operator raft list-peers", "operator raft remove-peer", "operator raft transfer-leader", "operator raft recover",
 	"operator raft info", "operator autopilot get-config", "operator autopilot set-config", "operator autopilot state",
-	"snapshot save", "snapshot restore", "snapshot inspect", "completion", "monitoring export", "drill failover",
+	"snapshot save", "snapshot restore", "snapshot inspect", "completion", "monitoring export", "checklist", "drill failover",
 }
 
 func TestHelp(t *testing.T) {

@@ -20,7 +20,7 @@ func verbs() []verb {
 		&autopilotGetCmd{}, &autopilotSetCmd{}, &autopilotStateCmd{},
 		&snapshotSaveCmd{}, &snapshotRestoreCmd{}, &snapshotInspectCmd{},
 		&tlsCACreateCmd{}, &tlsCertCreateCmd{}, &completionCmd{},
-		&monitoringExportCmd{}, &drillFailoverCmd{},
+		&monitoringExportCmd{}, &checklistCmd{}, &drillFailoverCmd{},
 	}
 }
 
@@ -50,7 +50,7 @@ var groups = []struct {
 	{"Change", []string{"join", "leave", "force-leave", "reload", "settings", "wait"}},
 	{"PostgreSQL", []string{"switchover", "failover", "restart", "reinit", "pause", "resume"}},
 	{"Use", []string{"kv", "lock", "watch"}},
-	{"Operate", []string{"operator", "snapshot", "keygen", "keyring", "tls", "monitoring", "drill", "completion"}},
+	{"Operate", []string{"operator", "snapshot", "keygen", "keyring", "tls", "monitoring", "checklist", "drill", "completion"}},
 }
 
 // commands returns what the cli package dispatches on.

@@ -29,6 +29,7 @@ func TestDrill(t *testing.T) {
 	t.Run("Failover", func(t *testing.T) { drill(t, c, "fence", "promote", "ready", "report") })
 	t.Run("Switchover", func(t *testing.T) { drill(t, c, "handover", "promote", "ready") })
 	t.Run("Refused", func(t *testing.T) { drillRefused(t, c) })
+	t.Run("Checklists", func(t *testing.T) { checklists(t, c) })
 }
 
 func drill(t *testing.T, c *testcluster.Cluster, steps ...string) {
@@ -110,5 +111,36 @@ func drillRefused(t *testing.T, c *testcluster.Cluster) {
 	waitManaged(t, c)
 	if now := statusOf(t, c, primary).Epoch; now != epoch {
 		t.Errorf("epoch %d became %d", epoch, now)
+	}
+}
+
+// checklists prints each list on the whole cluster: nothing is to be looked at but what this test did.
+func checklists(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
+	for which, mayLook := range map[string][]string{
+		"daily":   {"events of the day", "health checks", "cluster status"},
+		"weekly":  {"events of the week", "room on disks", "clocks"},
+		"monthly": {"speed of disks", "fit of settings"},
+	} {
+		text, code := c.Run(c.Nodes[1], "checklist", which)
+		if code != 0 {
+			t.Errorf("%s: exit code %d", which, code)
+		}
+		t.Log(text)
+		out, code := c.Run(c.Nodes[1], "checklist", which, "-format=json")
+		var list struct {
+			Items []struct {
+				Item, Status string
+				Measured     []string
+			}
+		}
+		if err := json.Unmarshal([]byte(out), &list); err != nil || code != 0 || len(list.Items) < 7 {
+			t.Fatalf("%v: %s", err, out)
+		}
+		for _, i := range list.Items {
+			if i.Status == "look" && !strings.Contains(strings.Join(mayLook, ","), i.Item) {
+				t.Errorf("%s: %+v", which, i)
+			}
+		}
 	}
 }
