@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pgraft/pgraft/internal/testcluster"
@@ -16,6 +17,13 @@ var report = &targets{}
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if ports := os.Getenv(envBare); ports != "" {
+		if err := bareServer(strings.Split(ports, ",")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}
 	dir, err := os.MkdirTemp("", "pgraft-bench-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -41,6 +49,7 @@ func run(m *testing.M) int {
 func BenchmarkAgents(b *testing.B) {
 	c := testcluster.Start(b, testcluster.Options{})
 	b.Run("idle", func(b *testing.B) { idle(b, c) })
+	b.Run("idlebound", bareIdle)
 	b.Run("put", func(b *testing.B) { puts(b, c) })
 	b.Run("get", func(b *testing.B) { gets(b, c) })
 	b.Run("sql", func(b *testing.B) { functions(b, c) })
