@@ -33,7 +33,7 @@ func (a *Agent) electionTimes() []time.Time {
 	_, events := a.fsm.Store().Events(nil, 0, 0)
 	var times []time.Time
 	for _, e := range events {
-		if e.Type == "election" {
+		if e.Type == api.EventElection {
 			times = append(times, e.Time)
 		}
 	}

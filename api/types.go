@@ -308,6 +308,9 @@ type Setting struct {
 	ModifyIndex uint64 `json:"modify_index"`
 }
 
+// EventElection is the type of the event with which a new Raft leader begins.
+const EventElection = "election"
+
 // Event is one line of the cluster's history.
 type Event struct {
 	Index   uint64            `json:"index"` // its place in history; unique and growing

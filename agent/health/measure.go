@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pgraft/pgraft/agent/probe"
+	"github.com/pgraft/pgraft/postgres"
 )
 
 // Interval is how often is measured where Config says nothing else.
@@ -201,13 +201,8 @@ func PostgresDisk(dataDir string) Disk {
 	if _, err := os.Stat(dataDir); errors.Is(err, fs.ErrNotExist) {
 		return Disk{}
 	}
-	places := []string{dataDir}
-	for _, pattern := range []string{"pg_wal", "pg_tblspc/*"} {
-		more, _ := filepath.Glob(filepath.Join(dataDir, pattern)) // well formed; what can't be read is left out
-		places = append(places, more...)
-	}
 	fullest := diskOf(dataDir)
-	for _, place := range places[1:] {
+	for _, place := range postgres.Places(dataDir)[1:] {
 		if d := diskOf(place); d.Err == "" && fullest.Err == "" && d.Free < fullest.Free {
 			fullest = d
 		}

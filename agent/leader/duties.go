@@ -91,7 +91,7 @@ func (d *Duties) establish(ctx context.Context) error {
 	if err := d.initCluster(ctx); err != nil {
 		return err
 	}
-	event := fsm.EventAppend{Type: "election", Node: d.cfg.NodeName, Message: d.cfg.NodeName + " became the Raft leader"}
+	event := fsm.EventAppend{Type: api.EventElection, Node: d.cfg.NodeName, Message: d.cfg.NodeName + " became the Raft leader"}
 	if _, err := d.cfg.Consensus.Propose(ctx, event); err != nil {
 		return fmt.Errorf("record the election: %w", err)
 	}

@@ -4,18 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pgraft/pgraft/postgres"
 )
 
 // Room returns how many bytes PostgreSQL can still write, on the fullest of the file systems that it writes to.
 func (s *Server) Room() (int64, error) {
 	dir := s.cfg.DataDir
-	places := []string{dir, filepath.Join(dir, "pg_wal")}
-	spaces, _ := filepath.Glob(filepath.Join(dir, "pg_tblspc", "*")) // the pattern is well formed
 	least := int64(-1)
-	for _, place := range append(places, spaces...) {
+	for _, place := range postgres.Places(dir) {
 		var st unix.Statfs_t
 		err := unix.Statfs(place, &st)
 		switch {
