@@ -55,7 +55,7 @@ func (c *drillFailoverCmd) flags(fs *flag.FlagSet) {
 func (c *drillFailoverCmd) run(ctx context.Context, x *call) error {
 	node := firstArg(x)
 	return c.do(ctx, func(ctx context.Context, client *api.Client) error {
-		s, err := client.Status(ctx)
+		s, err := settled(ctx, client)
 		if err != nil {
 			return err
 		}
@@ -128,19 +128,40 @@ const (
 	drillPoll   = 100 * time.Millisecond
 )
 
+// drillPatience is how long an election may take that is under way when the drill begins.
+const drillPatience = 3 * time.Second
+
+// settled returns the status once the agent is in touch with a leader, or has not been for too long.
+func settled(ctx context.Context, client *api.Client) (api.Status, error) {
+	for begun := time.Now(); ; pause(ctx, drillPoll) {
+		s, err := client.Status(ctx)
+		if err != nil || s.HasQuorum || time.Since(begun) > drillPatience || ctx.Err() != nil {
+			return s, err
+		}
+	}
+}
+
+// give gives the order, again while a leader is being elected: then it was not done.
+func (c *drillFailoverCmd) give(ctx context.Context, client *api.Client, node string) (result api.ClusterResult, err error) {
+	for begun := time.Now(); ; pause(ctx, drillPoll) {
+		if c.gentle {
+			result, err = client.Switchover(ctx, node)
+		} else {
+			result, err = client.Failover(ctx, api.ClusterRequest{Node: node})
+		}
+		if !api.IsCode(err, api.CodeNoLeader) && !api.IsCode(err, api.CodeNotLeader) || time.Since(begun) > drillPatience || ctx.Err() != nil {
+			return result, err
+		}
+	}
+}
+
 // moveAndWait gives the order and waits until the cluster is whole again.
 func (c *drillFailoverCmd) moveAndWait(ctx context.Context, client *api.Client, s *api.Status, node string, w *drillWriter, report *drillReport) error {
 	if err := w.waitMore(ctx, drillWrites); err != nil {
 		return fmt.Errorf("no failover was ordered: %w", err)
 	}
 	report.Ordered = time.Now()
-	var result api.ClusterResult
-	var err error
-	if c.gentle {
-		result, err = client.Switchover(ctx, node)
-	} else {
-		result, err = client.Failover(ctx, api.ClusterRequest{Node: node})
-	}
+	result, err := c.give(ctx, client, node)
 	if err != nil {
 		return fmt.Errorf("order the %s: %w", report.Kind, err)
 	}
