@@ -313,3 +313,28 @@ func TestManagedGuide(t *testing.T) {
 		t.Errorf("%d checks, %v\n%s", len(checks), err, out)
 	}
 }
+
+// TestOperationsConfigurations loads the parts of a configuration that the pages of operations show, each in the place
+// of nothing else than the least that a node needs.
+func TestOperationsConfigurations(t *testing.T) {
+	const least = "node_name = \"pg1\"\nadvertise_addr = \"10.0.0.11\"\npostgres {\n  mode = \"managed\"\n  data_dir = \"/srv/pg\"\n}\n"
+	checked := 0
+	for _, p := range pages(t) {
+		if !strings.HasPrefix(p.Path, "website/content/docs/operations/") {
+			continue
+		}
+		for _, block := range p.Blocks("hcl") {
+			if regexp.MustCompile(`(?m)^(postgres|node_name)\b`).MatchString(block.Text) {
+				continue // a file of its own, or one that needs its own surroundings: its page's test loads it
+			}
+			checked++
+			_, warnings, err := config.LoadBytes("example.hcl", []byte(least+block.Text), config.LoadOptions{})
+			if err != nil || len(warnings) > 0 {
+				t.Errorf("%s:%d: %v, warnings %v", p.Path, block.Line, err, warnings)
+			}
+		}
+	}
+	if checked < 3 {
+		t.Errorf("only %d blocks", checked)
+	}
+}
