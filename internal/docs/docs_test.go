@@ -317,7 +317,7 @@ func TestManagedGuide(t *testing.T) {
 // TestOperationsConfigurations loads the parts of a configuration that the pages of operations show, each in the place
 // of nothing else than the least that a node needs.
 func TestOperationsConfigurations(t *testing.T) {
-	const least = "node_name = \"pg1\"\nadvertise_addr = \"10.0.0.11\"\npostgres {\n  mode = \"managed\"\n  data_dir = \"/srv/pg\"\n}\n"
+	const least = "node_name = \"pg1\"\nbootstrap_expect = 1\nadvertise_addr = \"10.0.0.11\"\npostgres {\n  mode = \"managed\"\n  data_dir = \"/srv/pg\"\n}\n"
 	checked := 0
 	for _, p := range pages(t) {
 		if !strings.HasPrefix(p.Path, "website/content/docs/operations/") {
