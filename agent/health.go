@@ -28,6 +28,19 @@ func (a *Agent) checks(s *api.Status) []api.Check {
 	return health.Checks(health.Facts{Status: s, DataDir: a.cfg.DataDir, Measured: a.health.Latest()})
 }
 
+// info is every value in force, where it came from, and whether it fits what this node measures.
+func (a *Agent) info() []api.InfoValue {
+	cfg, s := a.current(), a.Status()
+	values := cfg.Values()
+	unfit := health.Unfit(health.Facts{Status: &s, DataDir: a.cfg.DataDir, Measured: a.health.Latest()}, health.Settings{
+		Profile: cfg.Gossip.Profile, Own: cfg.Raft.HeartbeatTimeout != 0, Heartbeat: cfg.RaftTimers().Heartbeat, MaxBatchDelay: cfg.Raft.MaxBatchDelay,
+	})
+	for i := range values {
+		values[i].Unfit = unfit[values[i].Name]
+	}
+	return values
+}
+
 // electionTimes are those of the history.
 func (a *Agent) electionTimes() []time.Time {
 	_, events := a.fsm.Store().Events(nil, 0, 0)

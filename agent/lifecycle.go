@@ -36,8 +36,8 @@ func (l lifecycle) Leave(ctx context.Context) error {
 	return nil
 }
 
-// Info returns every value in force and where it came from.
-func (l lifecycle) Info() []api.InfoValue { return l.a.current().Values() }
+// Info returns every value in force, where it came from, and whether it fits what this node measures.
+func (l lifecycle) Info() []api.InfoValue { return l.a.info() }
 
 // Monitor streams the agent's log.
 func (l lifecycle) Monitor(ctx context.Context, level hclog.Level, json bool) (<-chan []byte, error) {

@@ -163,3 +163,14 @@ func TestChecklistJSONAndMistakes(t *testing.T) {
 		}
 	}
 }
+
+func TestInfoUnfit(t *testing.T) {
+	values := settings("lan")
+	values[1].Unfit = "the way to pg3 and back takes 22ms at best: wan is made for that"
+	agent(t, map[string]any{"GET /v1/agent/self": api.Self{NodeID: 1, Name: "pg1", ClusterName: "prod", Version: "0.1.0"}, "GET /v1/agent/info": values})
+	r := run(t, "", "info")
+	if r.code != 0 || !strings.HasSuffix(r.stdout, "\n\ngossip.profile does not fit: the way to pg3 and back takes 22ms at best: wan is made for that.\n") {
+		t.Errorf("%+v", r)
+	}
+	fits(t, r.stdout)
+}

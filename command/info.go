@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/pgraft/pgraft/api"
 )
@@ -15,7 +16,7 @@ func (c *infoCmd) spec() spec {
 		name:     "info",
 		synopsis: "Show an agent's settings in force and where each came from",
 		help: "Every configuration value with its source: a file and line, a flag, postgresql.conf, a cluster-wide setting, or " +
-			"the default.",
+			"the default. Below them stand those that don't fit the round trips and the disk that the node measures, and what would.",
 		examples: []string{"pgraft info", "pgraft info -format=json"},
 	}
 }
@@ -51,5 +52,20 @@ func writeInfo(w io.Writer, self api.Self, values []api.InfoValue) error {
 	for _, v := range values {
 		t.add(v.Name, orDash(v.Value), v.Source)
 	}
-	return t.write(w)
+	if err := t.write(w); err != nil {
+		return err
+	}
+	return writeUnfit(w, values)
+}
+
+// writeUnfit names the settings that don't fit what their node measures.
+func writeUnfit(w io.Writer, values []api.InfoValue) error {
+	var b strings.Builder
+	for _, v := range values {
+		if v.Unfit != "" {
+			fmt.Fprintf(&b, "\n%s\n", hanging(clean(v.Name+" does not fit: "+v.Unfit+"."), "", "   "))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }

@@ -21,6 +21,7 @@ type Measured struct {
 	TLS       bool
 	Expires   time.Time // of the certificate in use
 	Clocks    []Clock   // of the nodes that answered
+	Trips     []Trip    // to the nodes that answered lately
 	Elections []time.Time
 	Postgres  Postgres
 }
@@ -45,6 +46,13 @@ type Clock struct {
 	Node   string
 	Offset time.Duration // how far it is ahead
 	Doubt  time.Duration // how much of Offset may be the way of the answer
+}
+
+// Trip is how long a question to another node and its answer take.
+type Trip struct {
+	Node  string
+	Least time.Duration // of the last few: what is left is the way, and not what the two ends were busy with
+	Count int           // how many those are
 }
 
 // Postgres is what the PostgreSQL beside the agent was asked.

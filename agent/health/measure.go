@@ -45,6 +45,7 @@ type Measurer struct {
 	syncs   []time.Duration
 	started uint64
 	begun   []time.Time
+	trips   map[string][]time.Duration // by server id
 
 	mu       sync.Mutex // guards what follows; never held while something is measured
 	measured Measured
@@ -88,7 +89,8 @@ func (m *Measurer) measure(ctx context.Context) {
 	if found.TLS {
 		found.Expires = m.cfg.Expires()
 	}
-	found.Clocks = clocks(m.cfg.Peers())
+	peers := m.cfg.Peers()
+	found.Clocks, found.Trips = clocks(peers), m.roundTrips(peers)
 	found.Elections = m.elections(time.Now())
 	if m.cfg.Postgres != nil {
 		ctx, cancel := context.WithTimeout(ctx, postgresTimeout)
