@@ -99,10 +99,15 @@ func (c *drillFailoverCmd) drill(ctx context.Context, client *api.Client, s *api
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drillEnd)
 	defer cancel()
 	journal, found, endErr := w.end(last)
+	if found != nil {
+		report.judge(journal, found)
+	}
+	if len(report.Lost) > 0 && (err != nil || endErr != nil) {
+		err = errors.Join(err, fmt.Errorf("%d of %d ACKNOWLEDGED WRITES ARE LOST", len(report.Lost), report.Acknowledged))
+	}
 	if err != nil || endErr != nil {
 		return nil, errors.Join(err, endErr)
 	}
-	report.judge(journal, found)
 	events, _, err := client.Events(last, api.EventOptions{Since: since, QueryOptions: api.QueryOptions{Stale: true}})
 	if err != nil {
 		return nil, fmt.Errorf("read the history: %w", err)

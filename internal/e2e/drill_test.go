@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 
@@ -29,17 +30,20 @@ func TestDrill(t *testing.T) {
 	t.Run("Failover", func(t *testing.T) { drill(t, c, "fence", "promote", "ready", "report") })
 	t.Run("Switchover", func(t *testing.T) { drill(t, c, "handover", "promote", "ready") })
 	t.Run("Refused", func(t *testing.T) { drillRefused(t, c) })
+	t.Run("Interrupted", func(t *testing.T) { drillInterrupted(t, c) })
 	t.Run("Checklists", func(t *testing.T) { checklists(t, c) })
 }
 
 func drill(t *testing.T, c *testcluster.Cluster, steps ...string) {
 	c.In(t)
 	before := c.Primary()
-	args := []string{"drill", "failover", "-yes", "-format=json", "-dsn=" + multiHost(c)}
+	args := []string{"drill", "failover", "-yes", "-format=json"}
 	if steps[0] == "handover" {
-		args = append(args, "-switchover")
+		args = append(args, "-switchover", "-dsn="+multiHost(c))
 	}
-	out, err := c.Command(t.Context(), c.Others(before)[0], args...).Output()
+	cmd := c.Command(t.Context(), c.Others(before)[0], args...)
+	cmd.Env = append(cmd.Env, "PGUSER=postgres") // all else of how to connect comes from the cluster
+	out, err := cmd.Output()
 	var got drilled
 	if jsonErr := json.Unmarshal(out, &got); err != nil || jsonErr != nil {
 		t.Fatalf("%v, %v: %s", err, jsonErr, out)
@@ -66,6 +70,26 @@ func drill(t *testing.T, c *testcluster.Cluster, steps ...string) {
 	}
 	wantRow(t, before, "SELECT pg_is_in_recovery(), status FROM pg_stat_wal_receiver", "t|streaming")
 	wantRow(t, after, "SELECT count(*) FROM pg_class WHERE relname LIKE '%drill%'", "0")
+}
+
+// drillInterrupted presses Ctrl-C in the midst of a drill: the table goes all the same.
+func drillInterrupted(t *testing.T, c *testcluster.Cluster) {
+	c.In(t)
+	const there = "SELECT count(*) FROM pg_class WHERE relname = 'pgraft_drill'"
+	primary := c.Primary()
+	cmd := c.Command(t.Context(), primary, "drill", "failover", "-yes", "-dsn="+multiHost(c))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	wantRow(t, primary, there, "1")
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("an interrupted drill says that it succeeded")
+	}
+	wantRow(t, c.Primary(), there, "0")
+	waitManaged(t, c)
 }
 
 // drillRefused asks for drills that must not begin: nothing changes, and the reason is told.
