@@ -74,7 +74,7 @@ func (a *Agent) failoverServers() []failover.Node {
 	}
 	for _, row := range registry {
 		n := at(row.ServerID)
-		n.Name, n.Witness, n.NonVoting = row.Name, row.Witness, row.NonVoting
+		n.Name, n.Witness, n.NonVoting, n.Zone = row.Name, row.Witness, row.NonVoting, row.Zone
 	}
 	nodes := make([]failover.Node, 0, len(ids))
 	for _, id := range ids {

@@ -18,7 +18,7 @@ func ownMeta(cfg *config.Config, hasState bool) membership.Meta {
 	return membership.Meta{
 		RaftAddress: cfg.RaftAdvertise(), HTTPAddress: cfg.HTTPURLForOthers(), PostgresAddress: cfg.PostgresAdvertise(),
 		Version: version.Version, Protocol: protocol, Expect: cfg.BootstrapExpect,
-		NonVoting: cfg.NonVoting, Witness: cfg.Witness, HasState: hasState,
+		NonVoting: cfg.NonVoting, Witness: cfg.Witness, Zone: cfg.Zone, HasState: hasState,
 	}
 }
 

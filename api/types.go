@@ -168,6 +168,7 @@ type NodeStatus struct {
 	Voter           bool      `json:"voter"`
 	Witness         bool      `json:"witness,omitempty"`
 	NonVoting       bool      `json:"non_voting,omitempty"`
+	Zone            string    `json:"zone,omitempty"` // what fails together with it, as its configuration says
 	PostgresAddress string    `json:"postgres_address"`
 	GossipAddress   string    `json:"gossip_address"`
 	HTTPAddress     string    `json:"http_address"`

@@ -15,6 +15,7 @@ type Config struct {
 	RetryInterval    time.Duration
 	Encrypt          string // base64 of 16, 24 or 32 bytes, or empty
 	NonVoting        bool
+	Zone             string // "" = not known
 	Witness          bool
 	LeaveOnTerminate bool
 	LogLevel         string

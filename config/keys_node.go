@@ -42,6 +42,10 @@ func nodeKeys() []Key {
 		{Path: "witness", Example: `false`,
 			Doc:   "This node votes and has no PostgreSQL. Two PostgreSQL servers and a witness survive the loss of any one.",
 			field: func(c *Config) any { return &c.Witness }},
+		{Path: "zone", Example: `"eu-1a"`,
+			Doc: "What fails together with this node: an availability zone, a rack, a hypervisor. At most 64 bytes. With zones, a commit is acknowledged " +
+				"only when a standby outside the primary's zone has it too, as long as there is one. Give it to all nodes or to none.",
+			field: func(c *Config) any { return &c.Zone }},
 		{Path: "leave_on_terminate", Live: true, Example: `true`,
 			Doc:   "SIGTERM retires the node from the cluster, as `pgraft leave` does. Without it the node hands leadership over, stops and stays a member, which is what a restart or an upgrade needs.",
 			field: func(c *Config) any { return &c.LeaveOnTerminate }},

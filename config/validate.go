@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -213,8 +214,14 @@ func (l *loader) checkPortPair(first, second string) {
 	l.bad(second, "%s is already %s: give each its own port", port, first)
 }
 
+// maxZone is what gossip has room for.
+const maxZone = 64
+
 func (l *loader) checkRole() {
 	c := l.c
+	if len(c.Zone) > maxZone || !utf8.ValidString(c.Zone) || strings.ContainsFunc(c.Zone, unicode.IsControl) {
+		l.bad("zone", "it must be text of at most %d bytes, for example \"eu-1a\"", maxZone)
+	}
 	if c.Witness && c.NonVoting {
 		l.bad("witness", "a witness is there to vote, and non_voting takes the vote away: remove one of the two")
 	}

@@ -263,7 +263,7 @@ func (s *Scene) rule(keep func(id string) (memory string)) primacy.Sync {
 	}
 	slices.SortFunc(out.Members, func(a, b primacy.Member) int { return cmp.Compare(a.ServerID, b.ServerID) })
 	if out.Async = s.Async; !out.Async {
-		out.Acks = acksFor(len(out.Members))
+		out.Acks = max(acksFor(len(out.Members)), s.apart(out.Members))
 	}
 	return out
 }

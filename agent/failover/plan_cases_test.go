@@ -319,6 +319,36 @@ func memberCases() map[string]*world {
 	add("a change can't be confirmed yet", func(w *world) { next(w, 100*time.Millisecond); w.unstream("pg2") })
 	add("to asynchronous", func(w *world) { w.Async = true })
 	add("to quorum", func(w *world) { w.state(func(s *primacy.State) { s.Sync.Acks, s.Sync.Async = 0, true }) })
+	zones := func(name string, acks int, change func(w *world), of ...string) {
+		add("zones, "+name, func(w *world) {
+			for i, zone := range of {
+				w.Servers[i].Zone = zone
+			}
+			w.state(func(s *primacy.State) { s.Sync.Acks = acks })
+			change(w)
+		})
+	}
+	as := func(*world) {}
+	zones("one each: as without", 1, as, "a", "b", "c")
+	zones("all in one: as without", 1, as, "a", "a", "a")
+	zones("not known of the primary: as without", 1, as, "", "a", "b")
+	zones("a standby beside the primary: the one elsewhere must acknowledge", 1, as, "a", "a", "b")
+	zones("a standby of which it is not known: the one elsewhere must acknowledge", 1, as, "a", "", "b")
+	zones("both acknowledge: nothing to do", 2, as, "a", "a", "b")
+	zones("the primary alone in its zone: any of the others will do", 2, as, "b", "a", "a")
+	zones("the one elsewhere stopped a moment ago", 2, func(w *world) {
+		w.unstream("pg3")
+		w.of("pg3").AcknowledgedLast = noon.Add(-100 * time.Millisecond)
+	}, "a", "a", "b")
+	zones("the one elsewhere is gone: the zone goes on alone", 2, func(w *world) {
+		w.unstream("pg3")
+		w.of("pg3").AcknowledgedLast = noon.Add(-2 * time.Second)
+	}, "a", "a", "b")
+	zones("the one elsewhere is back", 1, func(w *world) { sync(w, 1, "pg1", "pg2") }, "a", "a", "b")
+	zones("the one beside the primary is gone", 2, func(w *world) {
+		w.unstream("pg2")
+		w.of("pg2").AcknowledgedLast = noon.Add(-2 * time.Second)
+	}, "a", "a", "b")
 	add("five members: two acknowledge", func(w *world) {
 		w.add("pg4")
 		w.add("pg5")

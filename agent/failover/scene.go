@@ -36,7 +36,8 @@ type Node struct {
 	ID, Name  string // server id; the name is "" until it is registered
 	Voter     bool   // of Raft
 	Witness   bool
-	NonVoting bool // configured as a read replica
+	NonVoting bool   // configured as a read replica
+	Zone      string // what fails together with it, "" = not known
 }
 
 // Server is one server of the cluster as this leader knows it.

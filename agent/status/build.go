@@ -161,7 +161,7 @@ func nodes(in Inputs, self api.Status) []api.NodeStatus {
 	for _, n := range in.Registry {
 		row := api.NodeStatus{
 			NodeID: n.NodeID, Name: n.Name, ServerID: n.ServerID, Voter: isVoter(in.Raft.Servers, n.ServerID),
-			Witness: n.Witness, NonVoting: n.NonVoting, PostgresAddress: n.PostgresAddress, GossipAddress: n.GossipAddress,
+			Witness: n.Witness, NonVoting: n.NonVoting, Zone: n.Zone, PostgresAddress: n.PostgresAddress, GossipAddress: n.GossipAddress,
 			HTTPAddress: n.HTTPAddress, Version: n.Version,
 			IsLeader: self.HasQuorum && n.ServerID == in.Raft.LeaderID,
 		}
