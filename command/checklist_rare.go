@@ -81,27 +81,36 @@ func itemVoters(seen *sighting) item {
 	return judge("number of voters", n%2 == 1 && n > 1, fmt.Sprintf("%d", n), "3, 5 or 7: an even one bears no more failures than one less. A node without data is enough: witness = true")
 }
 
-// itemZones asks for nodes to be told apart by where they stand.
+// itemZones asks whether the loss of one zone leaves a majority of the voters.
 func itemZones(seen *sighting) item {
-	zones := map[string]int{}
+	zones, without, asked := map[string]int{}, []string{}, 0
 	for _, n := range seen.nodes {
-		for _, v := range n.info {
-			if v.Name == "zone" && v.Value != "" {
-				zones[v.Value]++
-			}
+		voter := slices.ContainsFunc(voters(&seen.asked), func(v api.NodeStatus) bool { return v.Name == n.name })
+		if !voter || n.info == nil {
+			continue
 		}
+		asked++
+		i := slices.IndexFunc(n.info, func(v api.InfoValue) bool { return v.Name == "zone" && v.Value != "" })
+		if i < 0 {
+			without = append(without, n.name)
+			continue
+		}
+		zones[n.info[i].Value]++
 	}
 	if len(zones) == 0 {
-		return byHand("placing", "no two voters share what fails together: power, switch, rack, hypervisor", "")
+		return byHand("zones", "no two voters share what fails together: power, switch, rack, hypervisor", "With zone = NAME on each node this list counts them")
 	}
 	all := len(voters(&seen.asked))
-	words, ok := []string{}, true
+	words, ok := []string{}, len(without) == 0 && asked == all
 	for zone, n := range zones {
-		words = append(words, fmt.Sprintf("%s %d", zone, n))
+		words = append(words, fmt.Sprintf("%s in %s", count(n, "voter"), zone))
 		ok = ok && all-n >= all/2+1
 	}
 	slices.Sort(words)
-	return judge("zones", ok, "nodes by zone: "+strings.Join(words, ", "), "The loss of one zone must leave a majority of the voters: move a node, or add one elsewhere")
+	if len(without) > 0 {
+		words = append(words, "no zone is set on "+strings.Join(without, ", "))
+	}
+	return judge("zones", ok, strings.Join(words, ", "), "The loss of one zone must leave a majority of the voters: move a node, or add one elsewhere")
 }
 
 // itemFit has the settings that don't fit what their nodes measure.

@@ -89,6 +89,10 @@ func TestChecklists(t *testing.T) {
 	}
 	unfit := settings("wan")
 	unfit[1].Unfit = "the round trip is 0.4ms: lan would replace a lost leader sooner"
+	zoned := map[string][]api.InfoValue{}
+	for name, zone := range map[string]string{"pg1": "a", "pg2": "a", "pg3": "b", "witness": ""} {
+		zoned[name] = append(settings("lan"), api.InfoValue{Name: "zone", Value: zone})
+	}
 	differ := map[string][]api.InfoValue{"pg2": settings("lan"), "pg3": unfit, "witness": settings("lan")}
 
 	for _, tt := range []struct {
@@ -100,9 +104,13 @@ func TestChecklists(t *testing.T) {
 	}{
 		{"well", well, allWell("pg1", "pg3", "witness"), same, quiet},
 		{"ill", ill, illOwn, differ, loud},
+		{"zones", well, allWell("pg1", "pg3", "witness"), zoned, quiet},
 		{"external", healthy(), map[string]*api.Status{}, map[string][]api.InfoValue{}, nil},
 	} {
 		for _, which := range []string{"daily", "weekly", "monthly"} {
+			if tt.name == "zones" && which != "monthly" {
+				continue
+			}
 			t.Run(tt.name+" "+which, func(t *testing.T) {
 				checkedCluster(t, tt.asked, tt.own, tt.info, tt.events)
 				r := run(t, "", "checklist", which)
