@@ -17,6 +17,8 @@
 // one of them whose WAL reaches furthest has every acknowledged commit. Any n-Acks reports will do, so with more of them
 // each server that n-Acks are no further than is Eligible, and Apply lets no other be promoted. What those have that reach
 // further was not acknowledged, and is thrown away: an operator's failover replaces the primary even if it has such WAL.
+// Acks may be more than half of n, as it is where a standby outside the primary's zone must be among them: then fewer
+// reports are enough.
 //
 // "Furthest" compares (epoch, LSN), where the epoch is the one that the last timeline in the server's WAL was begun in,
 // not the one that it was told to follow. Timelines are no measure, as two promotions that did not know of each other

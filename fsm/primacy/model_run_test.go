@@ -39,7 +39,7 @@ func TestModel(t *testing.T) {
 	}
 	for _, what := range []string{
 		"attaches", "confirms", "crashes", "fence", "finds nothing", "follows the log", "gets a record", "is cloned", "is ready",
-		"is to confirm", "next with one", "next without one", "promoted", "promoted with loss", "records what is acknowledged",
+		"is to confirm", "next with more acknowledgements", "next with one", "next without one", "promoted", "promoted with loss", "records what is acknowledged",
 		"reports", "restarts in place", "shrink", "tells its copy lost", "wiped", "writes",
 	} {
 		if taken[what] == 0 {

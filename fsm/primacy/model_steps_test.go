@@ -97,8 +97,17 @@ func (m *model) change(w *world, s *primacy.State) {
 }
 
 func (m *model) tryNext(w *world, s *primacy.State, what string, members []primacy.Member) {
-	next := primacy.Sync{Members: members, Acks: len(members) / 2}
-	m.try(w, what, 0, primacy.NextOp{Epoch: s.Epoch, Version: s.Sync.Version, Next: next}, func(n *world) { n.changes++ })
+	most := len(members) / 2
+	if m.zones {
+		most = len(members) - 1
+	}
+	for acks := len(members) / 2; acks <= most; acks++ {
+		next := primacy.Sync{Members: members, Acks: acks}
+		if acks > len(members)/2 {
+			what = "next with more acknowledgements"
+		}
+		m.try(w, what, 0, primacy.NextOp{Epoch: s.Epoch, Version: s.Sync.Version, Next: next}, func(n *world) { n.changes++ })
+	}
 }
 
 // follow lets a server's agent learn the next state, and do at once what needs nobody else. To do it later is to learn

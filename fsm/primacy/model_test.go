@@ -36,6 +36,7 @@ type bounds struct {
 	crashes int  // of a primary that restarts in place
 	losses  int  // decisions to accept the loss of data
 	net     bool // the primary records what is acknowledged
+	zones   bool // more members may have to acknowledge than a majority
 }
 
 // mutant is a way to break the rules.
@@ -275,6 +276,7 @@ func standard() []bounds {
 		{name: "3 servers changing", servers: 3, members: 3, writes: 1, epochs: 2, changes: 2},
 		{name: "2 servers changing and a witness", servers: 2, members: 2, writes: 1, epochs: 3, changes: 2},
 		{name: "2 servers wiped and a witness", servers: 2, members: 2, writes: 1, epochs: 3, changes: 1, wipes: 1},
+		{name: "3 servers in zones changing", servers: 3, members: 3, writes: 1, epochs: 2, changes: 2, zones: true},
 	}
 }
 
@@ -286,6 +288,7 @@ func small() []bounds {
 		{name: "2 servers and a witness", servers: 2, members: 2, writes: 1, epochs: 2, changes: 2},
 		{name: "2 servers, loss accepted", servers: 2, members: 2, writes: 1, epochs: 3, wipes: 1, losses: 1},
 		{name: "4 servers", servers: 4, members: 4, writes: 1, epochs: 2},
+		{name: "3 servers in zones", servers: 3, members: 3, writes: 1, epochs: 2, changes: 1, zones: true},
 	}
 }
 
