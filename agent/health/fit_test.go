@@ -91,7 +91,9 @@ func TestMeasureTrips(t *testing.T) {
 			peers["s3"] = probe.Peer{Answer: probe.Answer{Name: "pg3"}, Heard: time.Now(), RTT: ms}
 		}
 		return peers
-	}}, func(m health.Measured) bool { return asked.Load() >= 3 && len(m.Trips) == 1 && m.Trips[0].Least == 7*ms })
+	}}, func(m health.Measured) bool {
+		return asked.Load() >= 3 && len(m.Trips) == 1 && m.Trips[0].Least == 7*ms
+	})
 	if got.Trips[0].Node != "pg2" || got.Trips[0].Count < 3 {
 		t.Errorf("%+v", got.Trips)
 	}
