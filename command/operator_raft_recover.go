@@ -16,7 +16,8 @@ import (
 type raftRecoverCmd struct {
 	offlineDir
 	confirmation
-	keep []string
+	allowDataLoss bool
+	keep          []string
 }
 
 func (c *raftRecoverCmd) spec() spec {
@@ -27,10 +28,12 @@ func (c *raftRecoverCmd) spec() spec {
 			"lost ones can still be started, start them instead.\n\n" +
 			"What can be lost: writes that were acknowledged but had not reached the survivors. What can appear: writes that " +
 			"were never acknowledged but are in a survivor's log.\n\n" +
-			"1. Stop the agent on every survivor, and make sure that the lost nodes can't start again.\n" +
+			"1. Stop the agent on every survivor. See that no lost node starts before the recovered cluster runs and can be reached from it: two " +
+			"or more of them would go on as the old cluster.\n" +
 			"2. On each: pgraft operator raft info -data-dir=DIR, and choose the one that knows most.\n" +
 			"3. There, run this verb. Without -keep that server alone becomes the cluster. Start its agent.\n" +
-			"4. On the other survivors move data_dir away and start the agents: they join as new servers.\n\n" +
+			"4. Start the agents of the other nodes, lost ones too, with -join=ADDRESS of the recovered one: they join as new servers. Without " +
+			"it they hear that they were removed, and stop.\n\n" +
 			"With -keep, run it with the same list on every server named, instead of step 4.",
 		examples: []string{
 			"pgraft operator raft recover -data-dir=/var/lib/pgraft",
@@ -42,6 +45,7 @@ func (c *raftRecoverCmd) spec() spec {
 func (c *raftRecoverCmd) flags(fs *flag.FlagSet) {
 	c.offlineDir.flags(fs)
 	c.confirmation.flags(fs)
+	fs.BoolVar(&c.allowDataLoss, "allow-data-loss", false, "the same as -yes: what only the dropped servers have is lost")
 	fs.Func("keep", "`ID[=HOST:PORT]` of a server that stays a voter, with its Raft address if that changed; repeatable (default: this server)",
 		func(s string) error {
 			c.keep = append(c.keep, s)
@@ -65,6 +69,7 @@ func (c *raftRecoverCmd) run(_ context.Context, x *call) error {
 	if err := writeRecovery(x.stderr, dir, info, servers); err != nil {
 		return err
 	}
+	c.yes = c.yes || c.allowDataLoss
 	if err := c.ask(x, "Recover?"); err != nil {
 		return err
 	}
@@ -109,6 +114,7 @@ func writeRecovery(w io.Writer, dir string, info consensus.OfflineInfo, servers 
 		return err
 	}
 	_, err := fmt.Fprintf(w, "\n%s\n\n", wrap("Every entry up to that index counts as committed from now on, acknowledged or not. Everything "+
-		"that only the dropped servers have is lost. A dropped server that starts again must first get an empty data_dir.", tableWidth, ""))
+		"that only the dropped servers have is lost. A dropped server that starts again is told that it was removed, if it can reach the cluster: "+
+		"start it with -join=ADDRESS.", tableWidth, ""))
 	return err
 }

@@ -159,7 +159,17 @@ func (n *Node) judge(p preamble) welcome {
 	if refused == "" && p.Kind == kindRaft && n.cfg.ClusterID() == "" {
 		refused = judgeStranger(p.From, n.latestConfiguration().Servers)
 	}
+	if refused == "" && p.Kind == kindRaft && n.cfg.FSM.Store().Removed(string(p.From)) {
+		refused = judgeRemoved(p.From)
+	}
 	return welcome{Refused: refused, Heartbeat: n.cfg.Timers.Heartbeat}
+}
+
+// judgeRemoved keeps out a server that was removed for ever. Raft lets any leader of a higher term write a log, whether it
+// is in the configuration there or not: servers that come back after their cluster was recovered without them would be a
+// majority among themselves, and overwrite what it has agreed on since.
+func judgeRemoved(from raft.ServerID) string {
+	return fmt.Sprintf("server %s was removed from this cluster: to join again as a new server, start its agent once with -join=ADDRESS of a member", from)
 }
 
 // judgeStranger protects a log whose cluster's id is not known yet, as after a kill in the first second of a cluster:

@@ -3,7 +3,10 @@ package consensus
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
@@ -141,6 +144,11 @@ func (i *OfflineInfo) setConfiguration(index uint64, configuration raft.Configur
 // Recover forces a configuration upon a stopped server, for a cluster that has lost its majority for good. All that is
 // in its log counts as committed from then on, whether it was or not. Do it on every survivor with the same servers,
 // or on the one that knows most with itself alone, and let the others rejoin empty.
+//
+// The servers that are left out are removed for ever, by a last entry in the log. If they come back they are a majority
+// of the old configuration. The recovered servers take nothing of theirs (see judgeRemoved) and tell them that they are
+// removed, whereupon their agents end. What no entry can prevent is that they go on among themselves where they can't
+// reach a recovered server.
 func Recover(dataDir string, servers []OfflineServer, logger hclog.Logger) (err error) {
 	s, id, lock, err := offline(dataDir, logger)
 	if err != nil {
@@ -158,6 +166,9 @@ func Recover(dataDir string, servers []OfflineServer, logger hclog.Logger) (err 
 	if err != nil {
 		return err
 	}
+	if err := expel(s, servers); err != nil {
+		return err
+	}
 	config := Config{ServerID: id, Logger: logger}
 	config.applyDefaults()
 	_, transport := raft.NewInmemTransport(raft.ServerAddress(id)) // never used to talk
@@ -165,6 +176,32 @@ func Recover(dataDir string, servers []OfflineServer, logger hclog.Logger) (err 
 	machine := fsm.New(logger.Named("fsm"))
 	if err := raft.RecoverCluster(config.raftConfig(), machine, s.logs, s.wal, s.snapshots, transport, configuration); err != nil {
 		return fmt.Errorf("recover cluster: %w", err)
+	}
+	return nil
+}
+
+// expel appends the entry that removes the servers that are not kept.
+func expel(s *store, kept []OfflineServer) error {
+	var info OfflineInfo
+	if err := errors.Join(info.readSnapshots(s), info.readLog(s)); err != nil {
+		return err
+	}
+	var ops []fsm.Op
+	for _, old := range info.Configuration {
+		if !slices.ContainsFunc(kept, func(k OfflineServer) bool { return k.ID == old.ID }) {
+			ops = append(ops, fsm.NodeRemove{ServerID: string(old.ID), Reason: "lost: the cluster was recovered without it"})
+		}
+	}
+	if len(ops) == 0 {
+		return nil
+	}
+	data, err := fsm.EncodeEntry(fsm.Entry{ID: fsm.EntryID(uuid.New()), Time: time.Now().UTC(), Ops: ops})
+	if err != nil {
+		return fmt.Errorf("remove the lost servers: %w", err)
+	}
+	entry := &raft.Log{Index: info.LastIndex + 1, Term: info.LastLogTerm, Type: raft.LogCommand, Data: data, AppendedAt: time.Now()}
+	if err := s.logs.StoreLog(entry); err != nil {
+		return fmt.Errorf("remove the lost servers: %w", err)
 	}
 	return nil
 }
