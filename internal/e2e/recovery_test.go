@@ -10,13 +10,58 @@ import (
 
 // TestLostQuorum loses a majority for good, goes on from a survivor, and has the lost nodes come back.
 func TestLostQuorum(t *testing.T) {
-	t.Run("TwoOfThree", lostTwoOfThree)
+	t.Run("BothStandbys", lostStandbys)
+	t.Run("PrimaryAndStandby", lostPrimary)
 	t.Run("ThreeOfFive", lostThreeOfFive)
 }
 
-// lostTwoOfThree leaves the primary. What was acknowledged stays, and it takes writes again. The others, with the state
-// and the data that they had, must neither take the cluster back nor split it.
-func lostTwoOfThree(t *testing.T) {
+// lostPrimary leaves a standby. That it may become the primary is for the operator to say, who is told what it may cost.
+func lostPrimary(t *testing.T) {
+	c := threeManaged(t)
+	primary := c.Primary()
+	survivor := c.Others(primary)[0]
+	psql(t, primary, "CREATE TABLE kept (n int); INSERT INTO kept VALUES (1)")
+	wantRow(t, survivor, "SELECT count(*) FROM kept", "1")
+	lost := c.Others(survivor)
+	for _, n := range lost {
+		c.KillNode(n)
+	}
+	recoverAlone(t, c, survivor)
+	wantNoPrimary(t, c, 3*time.Second, survivor)
+	out, err := order(t, c, survivor, "failover", "-allow-data-loss", "-yes")
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	psql(t, survivor, "INSERT INTO kept VALUES (2)")
+	comeBack(t, c, survivor, lost, "2")
+}
+
+// comeBack starts lost nodes with the state and the data that they had: they hear that they were removed, and join again
+// as new servers, whose data is brought to the survivor's.
+func comeBack(t *testing.T, c *testcluster.Cluster, survivor *testcluster.Node, lost []*testcluster.Node, rows string) {
+	t.Helper()
+	for _, n := range lost {
+		c.StartAgent(n)
+	}
+	for _, n := range lost {
+		wantRemoved(t, c, n)
+	}
+	wantRow(t, survivor, "SELECT count(*) FROM kept", rows)
+	for _, n := range lost {
+		c.StartAgent(n, "-join="+survivor.Gossip)
+	}
+	waitMembers(t, c, 1, "a", "b", "c")
+	for _, n := range c.Nodes {
+		wantRow(t, n, "SELECT count(*) FROM kept", rows)
+	}
+	if now := c.Primary(); now != survivor {
+		t.Errorf("%s is the primary, want %s", now.Name, survivor.Name)
+	}
+}
+
+// lostStandbys leaves the primary. What was acknowledged stays, and it takes writes again. The others must neither take
+// the cluster back nor split it.
+func lostStandbys(t *testing.T) {
 	c := threeManaged(t)
 	primary := c.Primary()
 	lost := c.Others(primary)
@@ -27,23 +72,7 @@ func lostTwoOfThree(t *testing.T) {
 	recoverAlone(t, c, primary)
 	psql(t, primary, "INSERT INTO kept VALUES (2)")
 
-	for _, n := range lost {
-		c.StartAgent(n)
-	}
-	for _, n := range lost {
-		wantRemoved(t, c, n)
-	}
-	psql(t, primary, "INSERT INTO kept VALUES (3)")
-	for _, n := range lost {
-		c.StartAgent(n, "-join="+primary.Gossip)
-	}
-	waitMembers(t, c, 1, "a", "b", "c")
-	for _, n := range c.Nodes {
-		wantRow(t, n, "SELECT count(*) FROM kept", "3")
-	}
-	if now := c.Primary(); now != primary {
-		t.Errorf("%s is the primary, want %s", now.Name, primary.Name)
-	}
+	comeBack(t, c, primary, lost, "2")
 }
 
 // lostThreeOfFive is about Raft alone, on nodes without PostgreSQL.
@@ -88,7 +117,10 @@ func recoverAlone(t *testing.T, c *testcluster.Cluster, n *testcluster.Node) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	wantText(t, "raft info", out, "index")
+	wantText(t, "raft info", out, "Last index")
+	if n.Postgres.DataDir != "" {
+		wantText(t, "raft info", out, "PostgreSQL", "WAL up to", "of epoch 1")
+	}
 	out, err = pgraft(t, c, n, "operator", "raft", "recover", "-config="+n.Config)
 	if err == nil {
 		t.Errorf("recovered without a confirmation: %s", out)

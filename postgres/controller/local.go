@@ -97,14 +97,19 @@ func newMemory() (string, error) {
 
 // LoadLocal reads the record from the agent's data directory, or begins one.
 func LoadLocal(dir string) (Local, error) {
-	content, err := os.ReadFile(filepath.Join(dir, localFile))
-	if errors.Is(err, os.ErrNotExist) {
-		var l Local
-		if err := l.renew(); err != nil {
-			return Local{}, err
-		}
-		return l, SaveLocal(dir, l)
+	l, err := ReadLocal(dir)
+	if !errors.Is(err, os.ErrNotExist) {
+		return l, err
 	}
+	if err := l.renew(); err != nil {
+		return Local{}, err
+	}
+	return l, SaveLocal(dir, l)
+}
+
+// ReadLocal reads the record and changes nothing. Where there is none the error is an os.ErrNotExist.
+func ReadLocal(dir string) (Local, error) {
+	content, err := os.ReadFile(filepath.Join(dir, localFile))
 	if err != nil {
 		return Local{}, fmt.Errorf("read record of PostgreSQL's copy: %w", err)
 	}
