@@ -10,8 +10,11 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/pgraft/pgraft/api"
 	"github.com/pgraft/pgraft/api/archive"
+	"github.com/pgraft/pgraft/fsm"
 )
 
 func TestOrdersToAnAgent(t *testing.T) {
@@ -101,8 +104,11 @@ func TestKeyringFailsIfANodeDid(t *testing.T) {
 
 func snapshot(t *testing.T) []byte {
 	t.Helper()
-	state := []byte("the state")
-	var b bytes.Buffer
+	var content, b bytes.Buffer
+	if _, err := fsm.New(hclog.NewNullLogger()).Store().WriteTo(&content); err != nil {
+		t.Fatal(err)
+	}
+	state := content.Bytes()
 	meta := archive.Meta{ID: "2-9", Index: 9, Term: 2, Size: int64(len(state)), CreatedAt: at, ClusterName: "prod", NodeName: "pg1"}
 	if err := archive.Write(&b, meta, bytes.NewReader(state)); err != nil {
 		t.Fatal(err)
@@ -126,7 +132,7 @@ func TestSnapshot(t *testing.T) {
 	if r := run(t, "", "snapshot", "save", file); r.code != 0 || !strings.Contains(r.stdout, "index 9") {
 		t.Fatalf("save: %+v", r)
 	}
-	if r := run(t, "", "snapshot", "inspect", file); r.code != 0 || !strings.Contains(r.stdout, "prod") {
+	if r := run(t, "", "snapshot", "inspect", file); r.code != 0 || !strings.Contains(r.stdout, "prod") || !strings.Contains(r.stdout, "kv ") {
 		t.Errorf("inspect: %+v", r)
 	}
 	if r := run(t, "", "snapshot", "restore", file); r.code != 0 || !bytes.Equal(restored, whole) {

@@ -34,7 +34,7 @@ func TestSnapshot(t *testing.T) {
 	file := filepath.Join(c.Dir, "state.snap")
 	wantText(t, "snapshot save", verb(0, "snapshot", "save", file), file)
 	id := statusOf(t, c, nodes[0]).ClusterID
-	wantText(t, "snapshot inspect", verb(0, "snapshot", "inspect", file), id, "test", "index")
+	wantText(t, "snapshot inspect", verb(0, "snapshot", "inspect", file), id, "test", "index", "ROWS", "kv ", "node ")
 
 	for i := range 10 {
 		mustPut(t, nodes[0], fmt.Sprintf("kept/%d", i), "second")
