@@ -229,6 +229,11 @@ func (c *Cluster) dumpLogs() {
 	for path, log := range c.logs() {
 		c.tb.Logf("%s:\n%s", path, tail(log, logTail))
 	}
+	for _, n := range c.Nodes {
+		if log, err := os.ReadFile(n.Postgres.DataDir + ".log"); err == nil && n.Postgres.DataDir != "" {
+			c.tb.Logf("PostgreSQL of %s:\n%s", n.Name, tail(log, logTail/2))
+		}
+	}
 }
 
 func tail(raw []byte, n int) []byte {
