@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/pgraft/pgraft/agent/probe"
+	"github.com/pgraft/pgraft/agent/relay"
 	"github.com/pgraft/pgraft/api"
 	"github.com/pgraft/pgraft/consensus"
 )
@@ -48,25 +49,19 @@ func (s sessions) Renew(_ context.Context, id string) error {
 	return err
 }
 
-// leaderTransport sends a request to the leader's internal port, whoever that is at the moment. A leader answers itself
-// without a connection, which its own port would refuse.
-type leaderTransport struct{ a *Agent }
-
-// RoundTrip implements http.RoundTripper.
-func (t leaderTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	id, _ := t.a.raft.Leader()
-	switch id {
-	case "":
-		return nil, errNoLeader
-	case t.a.raft.ServerID():
-		return answerLocally(t.a.http.InternalHandler(), req), nil
-	}
-	return t.a.raft.PeerTransport(id).RoundTrip(req)
+// toLeader sends a request to the leader's internal port, whoever that is at the moment.
+func (a *Agent) toLeader() http.RoundTripper {
+	return relay.New(relay.Config{
+		Leader: func() string { id, _ := a.raft.Leader(); return string(id) },
+		Self:   string(a.raft.ServerID()),
+		Local:  func() http.Handler { return a.http.InternalHandler() },
+		Peer:   func(id string) http.RoundTripper { return a.raft.PeerTransport(raft.ServerID(id)) },
+	})
 }
 
 // leaderClient is the API's client for the leader's internal port.
 func (a *Agent) leaderClient() (*api.Client, error) {
-	client, err := api.New(api.Config{Address: "http://leader", HTTPClient: &http.Client{Transport: leaderTransport{a}}})
+	client, err := api.New(api.Config{Address: "http://leader", HTTPClient: &http.Client{Transport: a.toLeader()}})
 	if err != nil {
 		return nil, fmt.Errorf("make a client for the leader: %w", err)
 	}

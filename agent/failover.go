@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/pgraft/pgraft/agent/failover"
+	"github.com/pgraft/pgraft/agent/relay"
 	"github.com/pgraft/pgraft/api"
 	"github.com/pgraft/pgraft/fsm"
 	"github.com/pgraft/pgraft/fsm/primacy"
@@ -274,7 +275,7 @@ func (o clusterOrders) askLeader(ctx context.Context, kind failover.OrderKind, d
 	var err error
 	switch leader {
 	case "":
-		err = &api.Error{Code: api.CodeNoLeader, Message: errNoLeader.Error()}
+		err = &api.Error{Code: api.CodeNoLeader, Message: relay.ErrNoLeader.Error()}
 	case o.a.raft.ServerID():
 		answer, err = o.a.leadOrder(ctx, order)
 	default:

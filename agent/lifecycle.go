@@ -11,6 +11,7 @@ import (
 
 	"github.com/pgraft/pgraft/agent/datadir"
 	"github.com/pgraft/pgraft/agent/logstream"
+	"github.com/pgraft/pgraft/agent/relay"
 	"github.com/pgraft/pgraft/api"
 	"github.com/pgraft/pgraft/config"
 )
@@ -94,7 +95,7 @@ const retryPause = 200 * time.Millisecond
 
 // retireSelf asks whoever leads to let this node go, until ctx ends.
 func (a *Agent) retireSelf(ctx context.Context, self string) error {
-	err := errNoLeader
+	err := relay.ErrNoLeader
 	for {
 		if leader, _ := a.raft.Leader(); leader != "" && leader != raft.ServerID(self) {
 			if err = a.callPeer(ctx, string(leader), retirePath, retireRequest{ServerID: self, Reason: "left"}, &struct{}{}); err == nil {

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -273,5 +272,3 @@ func (a *Agent) removedBy(by probe.Answer) {
 const goodbyeTimeout = 3 * time.Second
 
 func (a *Agent) knownClusterID() string { return *a.clusterID.Load() }
-
-var errNoLeader = errors.New("the cluster has no leader")

@@ -20,7 +20,7 @@ func (a *Agent) openHTTP(context.Context) error {
 	hc := httpapi.Config{
 		Logger: a.log.Named("http"), FSM: a.fsm, Status: a, Proposer: proposer{a}, Reader: reader{a}, Sessions: sessions{a},
 		Members: &a.board, Agent: lifecycle{a}, Operator: operator{a}, Keyring: keyrings{a}, Snapshots: snapshots{a},
-		LeaderProxy: a.metrics.RPCTransport("api", leaderTransport{a}), Metrics: a.metrics.Handler(), Observe: a.metrics.ObserveHTTP,
+		LeaderProxy: a.metrics.RPCTransport("api", a.toLeader()), Metrics: a.metrics.Handler(), Observe: a.metrics.ObserveHTTP,
 		TempDir: a.cfg.DataDir, Version: version.Version, Primacy: a.primacy,
 		NodeProxy: func(id string) http.RoundTripper {
 			return a.metrics.RPCTransport("api", a.raft.PeerTransport(raft.ServerID(id)))

@@ -1,10 +1,12 @@
-package agent
+package relay_test
 
 import (
 	"bytes"
 	"io"
 	"net/http"
 	"testing"
+
+	"github.com/pgraft/pgraft/agent/relay"
 )
 
 func TestAnswerLocally(t *testing.T) {
@@ -18,7 +20,9 @@ func TestAnswerLocally(t *testing.T) {
 		}
 		_, _ = w.Write(append([]byte("heard "), body...))
 	})
-	client := http.Client{Transport: localOnly{h}}
+	client := http.Client{Transport: relay.New(relay.Config{
+		Leader: func() string { return "self" }, Self: "self", Local: func() http.Handler { return h },
+	})}
 	for body, code := range map[string]int{"": http.StatusOK, "much": http.StatusConflict} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://leader/path", bytes.NewReader([]byte(body)))
 		if err != nil {
@@ -34,10 +38,4 @@ func TestAnswerLocally(t *testing.T) {
 			t.Errorf("body %q: %d %q %v, %v", body, resp.StatusCode, got, resp.Header, err)
 		}
 	}
-}
-
-type localOnly struct{ h http.Handler }
-
-func (l localOnly) RoundTrip(req *http.Request) (*http.Response, error) {
-	return answerLocally(l.h, req), nil
 }
