@@ -2,10 +2,10 @@ package postgres_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -74,8 +74,19 @@ func TestInstanceRestartsAfterKill(t *testing.T) {
 }
 
 func TestInstanceStartIgnoresLockOfAnotherProcess(t *testing.T) {
-	instance := postgrestest.StoppedInstance(t)
-	unreaped := exec.Command("true")
+	instance := postgrestest.TempInstance(t)
+	served, err := postgres.ReadLockFile(instance.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := instance.Stop(testContext(t), postgres.StopFast); err != nil {
+		t.Fatal(err)
+	}
+	owner, err := postgres.FindOwner("postgres")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unreaped := owner.Command(t.Context(), instance.Dir(), "true") // PostgreSQL heeds only processes of its own user
 	if err := unreaped.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -83,10 +94,14 @@ func TestInstanceStartIgnoresLockOfAnotherProcess(t *testing.T) {
 	// Our own pid lives, but is no PostgreSQL in this directory; the other one's is dead and unreaped.
 	for name, pid := range map[string]int{"pid reused": os.Getpid(), "unreaped": unreaped.Process.Pid} {
 		t.Run(name, func(t *testing.T) {
-			lock := filepath.Join(instance.Dir(), "postmaster.pid")
-			text := strconv.Itoa(pid) + "\n" + instance.Dir() + "\n"
-			if err := os.WriteFile(lock, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
+			text := fmt.Sprintf("%d\n%s\n%d\n%d\n%s\n", pid, instance.Dir(), time.Now().Unix(), served.Port, served.SocketDir)
+			for _, lock := range []string{
+				filepath.Join(instance.Dir(), "postmaster.pid"),
+				filepath.Join(served.SocketDir, fmt.Sprintf(".s.PGSQL.%d.lock", served.Port)),
+			} {
+				if err := os.WriteFile(lock, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
 			mustStart(t, instance)
 			if err := instance.Stop(testContext(t), postgres.StopFast); err != nil {
@@ -101,6 +116,9 @@ func TestInstanceStartFailureShowsServerLog(t *testing.T) {
 	err := instance.Start(testContext(t))
 	if err == nil || !strings.Contains(err.Error(), `"shared_buffers"`) {
 		t.Fatalf("start with a bad parameter: got %v, want the server's own message", err)
+	}
+	if !strings.Contains(err.Error(), "at once: FATAL:  ") {
+		t.Errorf("%v: want its fatal error first", err)
 	}
 }
 

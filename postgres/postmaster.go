@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -82,19 +84,20 @@ func (p Postmaster) WaitReady(ctx context.Context, pid int, exited <-chan struct
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for PostgreSQL in %s to take connections: %w: %s", p.DataDir, ctx.Err(), p.LogTail())
+			return fmt.Errorf("wait for PostgreSQL in %s to take connections: %w: %s", p.DataDir, ctx.Err(), p.logEnd(lastLines))
 		case <-exited:
-			return fmt.Errorf("start PostgreSQL in %s: it ended at once: %s", p.DataDir, p.LogTail())
+			return fmt.Errorf("start PostgreSQL in %s: it ended at once: %s", p.DataDir, p.logEnd(whyItEnded))
 		case <-tick.C:
 		}
 		if exited == nil && !Alive(pid) {
-			return fmt.Errorf("wait for PostgreSQL in %s: it ended: %s", p.DataDir, p.LogTail())
+			return fmt.Errorf("wait for PostgreSQL in %s: it ended: %s", p.DataDir, p.logEnd(whyItEnded))
 		}
 	}
 }
 
-// clearStaleLock removes a lock file whose postmaster has ended, once no child of it works in the directory any more.
-// PostgreSQL would do so by itself, but not while the dead one is unreaped or its pid belongs to another process.
+// clearStaleLock removes the lock files of a postmaster that has ended, the data directory's and the socket's, once no
+// child of it works in the directory any more. PostgreSQL would do so by itself, but not while the dead one is unreaped
+// or its pid belongs to another process.
 func (p Postmaster) clearStaleLock(ctx context.Context) error {
 	lock, err := ReadLockFile(p.DataDir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -106,8 +109,33 @@ func (p Postmaster) clearStaleLock(ctx context.Context) error {
 	if err := p.waitEmpty(ctx); err != nil {
 		return err
 	}
-	err = os.Remove(filepath.Join(p.DataDir, "postmaster.pid"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if lock.SocketDir != "" { // first: the data directory's lock says where it is
+		if err := p.removeSocketLock(lock); err != nil {
+			return err
+		}
+	}
+	return removeLock(filepath.Join(p.DataDir, "postmaster.pid"))
+}
+
+// removeSocketLock removes the lock file that the ended postmaster left beside its socket.
+func (p Postmaster) removeSocketLock(ended LockFile) error {
+	path := filepath.Join(ended.SocketDir, fmt.Sprintf(".s.PGSQL.%d.lock", ended.Port))
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read socket's lock file: %w", err)
+	}
+	lock, err := ParseLockFile(string(text))
+	if err != nil || lock.PID != ended.PID || lock.DataDir != ended.DataDir {
+		return nil // another server's: PostgreSQL says what is wrong with it
+	}
+	return removeLock(path)
+}
+
+func removeLock(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove stale lock file: %w", err)
 	}
 	return nil
@@ -186,8 +214,8 @@ func (p Postmaster) waitEmptyAfter(ctx context.Context, end func(pid int) error)
 	}
 }
 
-// LogTail returns the last lines of the server's log, for an error message.
-func (p Postmaster) LogTail() string {
+// logEnd returns what pick finds in the last part of the server's log, for an error message.
+func (p Postmaster) logEnd(pick func(log []byte) string) string {
 	const tail = 4096
 	f, err := os.Open(p.LogFile)
 	if err != nil {
@@ -200,5 +228,31 @@ func (p Postmaster) LogTail() string {
 	}
 	buf := make([]byte, min(tail, info.Size()))
 	n, _ := f.ReadAt(buf, info.Size()-int64(len(buf))) // what could be read is shown
-	return fmt.Sprintf("%s (%s)", LastLines(buf[:n], 5), p.LogFile)
+	return fmt.Sprintf("%s (%s)", pick(buf[:n]), p.LogFile)
+}
+
+// logLines is how many lines of a log an error message shows.
+const logLines = 5
+
+func lastLines(log []byte) string { return LastLines(log, logLines) }
+
+// whyItEnded picks what the log of a server that ended says of that: its last fatal error and what is said after it, then
+// what came just before, which can be the cause; without such an error the last lines.
+func whyItEnded(log []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+	for i := len(lines) - 1; i >= 0; i-- {
+		if strings.Contains(lines[i], "starting PostgreSQL") {
+			lines = lines[i+1:]
+			break
+		}
+	}
+	for i := len(lines) - 1; i >= 0; i-- {
+		for _, severity := range []string{"FATAL:  ", "PANIC:  "} {
+			if _, words, ok := strings.Cut(lines[i], severity); ok {
+				lines = slices.Concat([]string{severity + words}, lines[i+1:], lines[max(0, i-2):i])
+				return strings.Join(lines[:min(len(lines), logLines)], " | ")
+			}
+		}
+	}
+	return lastLines(log)
 }
