@@ -59,11 +59,16 @@ func New(cfg Config) *Measurer {
 	return &Measurer{cfg: cfg, measured: Measured{TLS: cfg.Expires != nil}}
 }
 
-// Latest returns what was measured last.
+// Latest returns what was measured last. The clocks are compared now: what the peers answered is known, and may be newer
+// than the latest measurement, above all when the cluster has just begun.
 func (m *Measurer) Latest() Measured {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.measured
+	latest := m.measured
+	m.mu.Unlock()
+	if !latest.At.IsZero() {
+		latest.Clocks = clocks(m.cfg.Peers())
+	}
+	return latest
 }
 
 // Run measures until ctx ends.
@@ -90,7 +95,7 @@ func (m *Measurer) measure(ctx context.Context) {
 		found.Expires = m.cfg.Expires()
 	}
 	peers := m.cfg.Peers()
-	found.Clocks, found.Trips = clocks(peers), m.roundTrips(peers)
+	found.Trips = m.roundTrips(peers)
 	found.Elections = m.elections(time.Now())
 	if m.cfg.Postgres != nil {
 		ctx, cancel := context.WithTimeout(ctx, postgresTimeout)
