@@ -1,10 +1,8 @@
 package e2e_test
 
 import (
-	"fmt"
 	"testing"
 
-	"github.com/pgraft/pgraft/api"
 	"github.com/pgraft/pgraft/internal/testcluster"
 )
 
@@ -20,12 +18,7 @@ func TestManagedZones(t *testing.T) {
 	for _, n := range c.Nodes {
 		c.StartAgent(n)
 	}
-	wantStatus(t, c, c.Primary(), func(s api.Status) string {
-		if len(s.Sync.Members) < 3 || s.Sync.Next != nil {
-			return fmt.Sprintf("sync %+v", s.Sync)
-		}
-		return ""
-	})
+	waitManaged(t, c) // as every node sees it: the leader refuses a target that it last heard of as cloning
 	if out, err := order(t, c, c.Nodes[0], "switchover", "-yes", "a"); err != nil && c.Primary().Name != "a" {
 		t.Fatalf("switchover to a: %v: %s", err, out)
 	}
@@ -44,6 +37,7 @@ func TestManagedZones(t *testing.T) {
 	waitMembersOn(t, c, primary, 1, "a", "b")
 	c.StartAgent(west)
 	waitMembers(t, c, 2, "a", "b", "c")
+	waitManaged(t, c)
 
 	if out, err := order(t, c, primary, "switchover", "-yes", "c"); err != nil {
 		t.Fatalf("switchover to c: %v: %s", err, out)
