@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pgraft/pgraft/api"
 	"github.com/pgraft/pgraft/postgres"
@@ -38,14 +39,7 @@ func TestAgentDev(t *testing.T) {
 	if r := run(t, "", "kv", "put", addr, "a", "b"); r.code != 0 {
 		t.Errorf("%+v", r)
 	}
-	r := run(t, "", "status", addr, "-format=json")
-	var s api.Status
-	if err := json.Unmarshal([]byte(r.stdout), &s); err != nil {
-		t.Fatalf("%v: %+v", err, r)
-	}
-	if !s.IsLeader || !s.Postgres.Up || s.Postgres.ExtensionVersion == "" {
-		t.Errorf("status: %s", r.stdout)
-	}
+	awaitDev(t, addr)
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -80,4 +74,22 @@ func freePorts(t *testing.T, n int) int {
 	}
 	t.Fatalf("no %d free ports in a row", n)
 	return 0
+}
+
+// awaitDev waits until the agent leads and has prepared its PostgreSQL, which it may do after it is ready.
+func awaitDev(t *testing.T, addr string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		r := run(t, "", "status", addr, "-format=json")
+		var s api.Status
+		if err := json.Unmarshal([]byte(r.stdout), &s); err != nil {
+			t.Fatalf("%v: %+v", err, r)
+		}
+		if s.IsLeader && s.Postgres.Up && s.Postgres.ExtensionVersion != "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("status: %s", r.stdout)
+		}
+	}
 }
