@@ -133,14 +133,16 @@ const (
 	drillPoll   = 100 * time.Millisecond
 )
 
-// drillPatience is how long an election may take that is under way when the drill begins.
+// drillPatience is how long what is under way when the drill begins may take: an election, a standby that catches up.
 const drillPatience = 3 * time.Second
 
-// settled returns the status once the agent is in touch with a leader, or has not been for too long.
+// settled returns the status once the agent is in touch with a leader and all nodes are well, or have not been for too
+// long: a node that has just caught up is seen a moment later.
 func settled(ctx context.Context, client *api.Client) (api.Status, error) {
 	for begun := time.Now(); ; pause(ctx, drillPoll) {
 		s, err := client.Status(ctx)
-		if err != nil || s.HasQuorum || time.Since(begun) > drillPatience || ctx.Err() != nil {
+		well := s.HasQuorum && len(drillUnwell(&s)) == 0
+		if err != nil || well || time.Since(begun) > drillPatience || ctx.Err() != nil {
 			return s, err
 		}
 	}

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"strings"
@@ -43,10 +44,12 @@ func drill(t *testing.T, c *testcluster.Cluster, steps ...string) {
 	}
 	cmd := c.Command(t.Context(), c.Others(before)[0], args...)
 	cmd.Env = append(cmd.Env, "PGUSER=postgres") // all else of how to connect comes from the cluster
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
 	out, err := cmd.Output()
 	var got drilled
 	if jsonErr := json.Unmarshal(out, &got); err != nil || jsonErr != nil {
-		t.Fatalf("%v, %v: %s", err, jsonErr, out)
+		t.Fatalf("%v, %v: %s%s", err, jsonErr, out, complaint.Bytes())
 	}
 	t.Logf("%s", out)
 	if got.OldPrimary != before.Name || got.NewPrimary == before.Name || !got.Whole || got.Missing != "" || len(got.Lost) > 0 || got.Acknowledged < 100 {
