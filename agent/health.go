@@ -24,8 +24,13 @@ func (a *Agent) newMeasurer() *health.Measurer {
 }
 
 // checks judges this node, of which the rest of the status is made already.
+//
+// Of the clocks it takes what the peers answered by now: the latest measurement of a cluster that has just begun is from
+// before any of them did.
 func (a *Agent) checks(s *api.Status) []api.Check {
-	return health.Checks(health.Facts{Status: s, DataDir: a.cfg.DataDir, Measured: a.health.Latest()})
+	measured := a.health.Latest()
+	measured.Clocks = health.Clocks(a.prober.Peers())
+	return health.Checks(health.Facts{Status: s, DataDir: a.cfg.DataDir, Measured: measured})
 }
 
 // info is every value in force, where it came from, and whether it fits what this node measures.

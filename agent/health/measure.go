@@ -59,16 +59,11 @@ func New(cfg Config) *Measurer {
 	return &Measurer{cfg: cfg, measured: Measured{TLS: cfg.Expires != nil}}
 }
 
-// Latest returns what was measured last. The clocks are compared now: what the peers answered is known, and may be newer
-// than the latest measurement, above all when the cluster has just begun.
+// Latest returns what was measured last.
 func (m *Measurer) Latest() Measured {
 	m.mu.Lock()
-	latest := m.measured
-	m.mu.Unlock()
-	if !latest.At.IsZero() {
-		latest.Clocks = clocks(m.cfg.Peers())
-	}
-	return latest
+	defer m.mu.Unlock()
+	return m.measured
 }
 
 // Run measures until ctx ends.
@@ -95,7 +90,7 @@ func (m *Measurer) measure(ctx context.Context) {
 		found.Expires = m.cfg.Expires()
 	}
 	peers := m.cfg.Peers()
-	found.Trips = m.roundTrips(peers)
+	found.Clocks, found.Trips = Clocks(peers), m.roundTrips(peers)
 	found.Elections = m.elections(time.Now())
 	if m.cfg.Postgres != nil {
 		ctx, cancel := context.WithTimeout(ctx, postgresTimeout)
@@ -112,8 +107,8 @@ func (m *Measurer) measure(ctx context.Context) {
 // answerFresh is how old a peer's answer may be to say something of its clock now.
 const answerFresh = 10 * time.Second
 
-// clocks compares the time in the peers' answers with the middle between question and answer.
-func clocks(peers map[string]probe.Peer) []Clock {
+// Clocks compares the time in the peers' answers with the middle between question and answer.
+func Clocks(peers map[string]probe.Peer) []Clock {
 	var out []Clock
 	for _, p := range peers {
 		if p.Heard.IsZero() || p.ServerTime.IsZero() || time.Since(p.Heard) > answerFresh {
