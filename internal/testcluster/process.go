@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -115,11 +116,16 @@ func (c *Cluster) StartAgent(n *Node, args ...string) {
 func (c *Cluster) KillPostgres(n *Node) {
 	c.tb.Helper()
 	pid := c.postmaster(n)
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		c.tb.Fatalf("stop postgres of %s: %v", n.Name, err)
+	}
+	killed := processesNaming(n.Postgres.DataDir) // a stopped postmaster starts no more
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		c.tb.Fatalf("kill postgres of %s: %v", n.Name, err)
 	}
 	c.Eventually(30*time.Second, func() error {
-		if left := processesNaming(n.Postgres.DataDir); len(left) > 0 || alive(pid) {
+		left := slices.DeleteFunc(processesNaming(n.Postgres.DataDir), func(p string) bool { return !slices.Contains(killed, p) })
+		if len(left) > 0 || alive(pid) {
 			return fmt.Errorf("postgres of %s is still there: %v", n.Name, left)
 		}
 		return nil
